@@ -1,0 +1,97 @@
+# aisbx-runtime. `make` or `make help` lists every supported target.
+# Variables: PYTHON= the interpreter to build for · PREFIX= DESTDIR= SYSCONFDIR= where to install ·
+# IMAGE= CMD= RUNTIME= what `make run` runs · TESTS= paths or options for pytest · CC= the compiler
+
+PYTHON =
+PREFIX = /usr/local
+DESTDIR =
+# A plain user cannot write /etc: podman reads the user's own drop-ins as well.
+SYSCONFDIR = $(if $(DESTDIR)$(filter 0,$(UID)),/etc,$(or $(XDG_CONFIG_HOME),$(HOME)/.config))
+IMAGE =
+CMD =
+RUNTIME = bin/aisbx-runtime
+TESTS =
+
+UID := $(shell id -u)
+# Looked up when a recipe needs it: `make setup` may just have installed it.
+INTERPRETER = $(or $(shell sh setup/interpreter.sh '$(PYTHON)'),$(error no interpreter))
+INSTALL = $(INTERPRETER) -EsB -m aisbx_runtime.install
+VENV = .venv/bin
+PYTEST = $(VENV)/python -B -m pytest
+# Containers need root; a plain user's sudo may ask for the password. env: sudo drops PATH.
+AS_ROOT = $(if $(filter 0,$(UID)),,sudo)
+SOURCES = aisbx_runtime tests $(wildcard integration benchmarks)
+
+.PHONY: .venv help setup setup-run setup-test build install uninstall run test check format \
+	test-unit test-root test-engines coverage bench clean
+.DEFAULT_GOAL := help
+
+help: ## list the supported targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@sed -n '2,3s/^# /  /p' $(firstword $(MAKEFILE_LIST))
+
+setup: ## install what building needs (apt, only what is missing)
+	@sh setup/packages.sh build
+
+setup-run: ## install what `make run` needs as well
+	@sh setup/packages.sh build run $(if $(filter runc,$(notdir $(RUNTIME))),runc)
+
+setup-test: ## install what `make test` needs (apt), and make .venv with the test tools (PyPI)
+	@sh setup/packages.sh build run runc test
+	@sh setup/venv.sh '$(PYTHON)'
+
+build: ## make a runnable bin/aisbx-runtime in this checkout
+	@$(INSTALL) build --compiler '$(CC)'
+
+install: ## install below PREFIX and register with podman; DESTDIR stages
+	@$(INSTALL) install --compiler '$(CC)' --prefix '$(PREFIX)' --sysconfdir '$(SYSCONFDIR)' --destdir '$(DESTDIR)'
+
+uninstall: ## remove what `make install` made
+	@$(INSTALL) uninstall --prefix '$(PREFIX)' --sysconfdir '$(SYSCONFDIR)' --destdir '$(DESTDIR)'
+
+run: setup-run ## set up all and run a command in a container (IMAGE=docker://... CMD='...' RUNTIME=runc)
+	@$(MAKE) --no-print-directory build
+	@$(AS_ROOT) $(INTERPRETER) -EsB integration/image/run.py --runtime '$(RUNTIME)' --image '$(IMAGE)' $(if $(CMD),-- $(CMD))
+
+test: setup-test ## set up all and run every check and every test, root ones included
+	@$(MAKE) --no-print-directory build
+	@MAKE='$(MAKE)' sh setup/stages.sh check test-unit test-root test-engines
+
+check: .venv ## formatting, lint, types (mypy and pyright strict), direction of imports
+	@failed=; \
+	for tool in 'ruff format --check' 'ruff check' mypy 'basedpyright --warnings' 'lint-imports --no-cache'; do \
+		echo "-- $$tool"; PYTHONDONTWRITEBYTECODE=1 $(VENV)/$$tool || failed="$$failed, $$tool"; \
+	done; \
+	[ -z "$$failed" ] || { echo "check: failed: $${failed#, }"; exit 1; }
+
+format: .venv ## format the code, and fix what the linter can fix
+	$(VENV)/ruff format
+	$(VENV)/ruff check --fix
+
+test-unit: .venv ## the tests that need no root (TESTS= narrows)
+	$(PYTEST) $(TESTS)
+
+test-root: .venv ## the tests that need root and a real kernel
+	$(AS_ROOT) env PATH="$$PATH" $(PYTEST) -p no:cacheprovider -m root $(or $(TESTS),tests integration --ignore=integration/engines)
+
+test-engines: .venv ## podman, containerd and buildah on top of the runtime (root)
+	$(AS_ROOT) env PATH="$$PATH" $(PYTEST) -p no:cacheprovider -m root $(or $(TESTS),integration/engines)
+
+coverage: .venv ## unit tests with coverage of lines and branches
+	rm -f .coverage .coverage.*
+	$(VENV)/coverage run -m pytest $(TESTS)
+	$(VENV)/coverage combine -q
+	$(VENV)/coverage report
+
+bench: setup-test ## speed and memory side by side with runc (root)
+	@$(MAKE) --no-print-directory build
+	$(AS_ROOT) $(VENV)/python -B benchmarks/run.py
+
+clean: ## remove everything that was built
+	rm -rf bin .venv .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache aisbx_runtime/oci/stub/stub
+	find . \( -path ./.git -o -path ./build \) -prune -o -name __pycache__ -prune -exec rm -rf {} +
+	@if [ -e build ]; then $(AS_ROOT) rm -rf build; fi
+
+# Made anew when the interpreter or the list of tools changed.
+.venv:
+	@sh setup/venv.sh '$(PYTHON)'

@@ -1,0 +1,1 @@
+"""Programs for the kernel's BPF machine, made as bytes: pure, without a system call."""

@@ -1,0 +1,129 @@
+"""The channel between create and container init.
+
+One JSON object per packet of a SEQPACKET socket pair. Nothing in the code may contradict this:
+
+| create (host)                            | container init                                    |
+| ---------------------------------------- | ------------------------------------------------- |
+| clone3 ->                                | born in its namespaces and cgroup                 |
+|                                          | <- born {pid}, only from an intermediate process  |
+| adopt steps; -> go                       | waits                                             |
+|                                          | rootfs steps                                      |
+| runs prestart, createRuntime; -> go      | <- hooks, only where there are such hooks         |
+|                                          | createContainer hooks; pivot; confine; process    |
+| waits for the end of the channel         | <- ready                                          |
+| end: the stub waits; limits; facts       | becomes the stub: execveat closes the channel     |
+| reports it; undo; exits 1                | <- failed {what, where, why, hint}, at any time   |
+| "init died": status, OOM count           | (end without `ready`)                             |
+"""
+from __future__ import annotations
+
+import _socket
+import os
+
+from aisbx_runtime.oci import errors, jsontext
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from aisbx_runtime.oci.errors import Failure
+
+_PACKET_BYTES = 1 << 17
+
+
+class InitDied(Exception):  # noqa: N818  (not an error yet: create finds out why)
+    """The channel ended before container init was ready."""
+
+
+class _Side:
+    def __init__(self, socket: _socket.socket) -> None:
+        self._socket = socket
+
+    def close(self) -> None:
+        """Close this end."""
+        self._socket.close()
+
+    def _send(self, **message: object) -> None:
+        self._socket.send(jsontext.dump(message).encode())
+
+    def _receive(self) -> dict[str, object]:
+        try:
+            packet = self._socket.recv(_PACKET_BYTES)
+        except ConnectionResetError:
+            packet = b""
+        if not packet:
+            return {}
+        message = jsontext.parse(packet.decode())
+        if not isinstance(message, dict):
+            return {}
+        return message
+
+
+class CreateSide(_Side):
+    """What create may say and hear."""
+
+    def go(self) -> None:
+        """Let container init go on. A dead one is noticed by the next `expect`."""
+        try:
+            self._send(type="go")
+        except BrokenPipeError:
+            return
+
+    def expect(self, *types: str) -> dict[str, object]:
+        """Return the next message, which must be of one of these types.
+
+        Raises the Failure that init reports, and InitDied at the end of the channel.
+        """
+        message = self._receive()
+        if not message:
+            raise InitDied
+        if message["type"] == "failed":
+            raise errors.from_wire(_texts(message["failure"]))
+        if message["type"] not in types:
+            raise AssertionError(message)
+        return message
+
+    def wait_for_end(self) -> None:
+        """Return when init has become the stub. Raises the Failure that it reports instead."""
+        message = self._receive()
+        if message:
+            raise errors.from_wire(_texts(message.get("failure")))
+
+
+def _texts(value: object) -> dict[str, object]:
+    return value if isinstance(value, dict) else {}
+
+
+class InitSide(_Side):
+    """What container init, or the intermediate process before it, may say and hear."""
+
+    def born(self, pid: int) -> None:
+        """Tell the pid of container init, whose parent is create."""
+        self._send(type="born", pid=pid)
+
+    def wait_for_go(self) -> None:
+        """Wait for create; without it there is nothing to live for."""
+        if not self._receive():
+            os._exit(1)
+
+    def hooks(self) -> None:
+        """Have create run its hooks, and wait for them."""
+        self._send(type="hooks")
+        self.wait_for_go()
+
+    def ready(self) -> None:
+        """Tell that only the stub is left to come."""
+        self._send(type="ready")
+
+    def failed(self, failure: Failure) -> None:
+        """Report why init ends. Nobody may be left to hear it."""
+        try:
+            self._send(type="failed", failure=errors.to_wire(failure))
+        except OSError:
+            return
+
+
+def pair() -> tuple[CreateSide, InitSide]:
+    """Return both ends; they are close-on-exec."""
+    create, init = _socket.socketpair(
+        _socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC
+    )
+    return CreateSide(create), InitSide(init)

@@ -1,0 +1,365 @@
+"""One container on disk: its directory, facts, journal and lock. Its status is derived, never stored.
+
+ROOT/ID/ (0700) holds
+  config.json   a private copy: the bundle's may change while the container lives
+  facts.json    what is known of it; replaced by rename
+  handles       journal of what was made outside the directory, one `KIND PATH` a line, written ahead
+  start.sock    where the stub waits for `start`; gone from then on
+The lock is flock(2) on the directory.
+"""
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import time
+
+from aisbx_runtime.oci import jsontext
+from aisbx_runtime.oci.errors import DOES_NOT_EXIST, ID_IN_USE, Failure, StateError, UsageError
+
+_ID_CHARACTERS = frozenset(
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-."
+)
+_ID_BYTES = 255  # NAME_MAX
+FACTS = "facts.json"
+CONFIG = "config.json"
+HANDLES = "handles"
+START_SOCKET = "start.sock"
+
+
+def root_directory(option: str | None) -> str:
+    """Return where containers are kept: `--root`, or what can be found again without it.
+
+    podman never passes --root, and sets XDG_RUNTIME_DIR empty for root (contract.md 15, 17).
+    """
+    if option:
+        return os.path.abspath(option)
+    from aisbx_runtime.oci.host import in_user_namespace, read_text
+
+    euid = os.geteuid()
+    if euid == 0 and not in_user_namespace(read_text("/proc/self/uid_map")):
+        return "/run/aisbx"
+    runtime_dir = os.environ.get("XDG_RUNTIME_DIR")
+    return f"{runtime_dir}/aisbx" if runtime_dir else f"/tmp/aisbx-{euid}"  # noqa: S108
+
+
+def check_id(container_id: str) -> None:
+    """Refuse an id that is not one plain name. Raises UsageError."""
+    plain = _ID_CHARACTERS.issuperset(container_id) and container_id[:1] != "."
+    if not container_id or not plain or len(container_id) > _ID_BYTES:
+        raise UsageError(
+            f"invalid container id {container_id!r}",
+            hint="use letters, digits and _+-. (not a dot first), at most 255 of them",
+        )
+
+
+class Container:
+    """A container's directory, open. `close` or the end of the process lets the lock go."""
+
+    def __init__(self, root: str, container_id: str, dir_fd: int) -> None:
+        """Take over `dir_fd`."""
+        self.root = root
+        self.id = container_id
+        self.path = f"{root}/{container_id}"
+        self.dir_fd = dir_fd
+
+    def close(self) -> None:
+        """Close the directory, and let the lock go."""
+        os.close(self.dir_fd)
+
+    def lock(self) -> None:
+        """Wait until nobody else changes this container.
+
+        Raises StateError when it has been deleted meanwhile.
+        """
+        fcntl.flock(self.dir_fd, fcntl.LOCK_EX)
+        if os.fstat(self.dir_fd).st_nlink == 0:
+            raise StateError(DOES_NOT_EXIST)
+
+    def unlock(self) -> None:
+        """Let others change this container again."""
+        fcntl.flock(self.dir_fd, fcntl.LOCK_UN)
+
+    def is_locked(self) -> bool:
+        """Tell whether a verb is changing this container at the moment."""
+        try:
+            fcntl.flock(self.dir_fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        fcntl.flock(self.dir_fd, fcntl.LOCK_UN)
+        return False
+
+    def read(self, name: str) -> bytes:
+        """Return the content of one of the files. Raises OSError."""
+        fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self.dir_fd)
+        try:
+            chunks: list[bytes] = []
+            while chunk := os.read(fd, 1 << 20):
+                chunks.append(chunk)
+        finally:
+            os.close(fd)
+        return b"".join(chunks)
+
+    def replace(self, name: str, content: bytes) -> None:
+        """Write one of the files whole, or not at all. Raises OSError (ENOSPC)."""
+        temporary = f"{name}.new"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        fd = os.open(temporary, flags, 0o600, dir_fd=self.dir_fd)
+        try:
+            _write_all(fd, content)
+        finally:
+            os.close(fd)
+        os.rename(temporary, name, src_dir_fd=self.dir_fd, dst_dir_fd=self.dir_fd)
+
+    def facts(self) -> Facts:
+        """Return what is stored. Raises StateError if it is not readable any more."""
+        try:
+            value = jsontext.parse(self.read(FACTS).decode())
+        except FileNotFoundError:
+            # Killed between the reservation and the first facts: an empty container.
+            return Facts({})
+        except (OSError, ValueError) as error:
+            raise StateError(
+                f"container {self.id} is damaged: its facts cannot be read",
+                where=f"{self.path}/{FACTS}",
+                why=str(error).splitlines()[0],
+                hint="remove it with delete --force",
+            ) from None
+        return Facts(value if isinstance(value, dict) else {})
+
+    def save(self, facts: Facts) -> None:
+        """Store the facts. Raises OSError."""
+        self.replace(FACTS, jsontext.dump(facts.fields).encode())
+
+    def own(self, kind: str, path: str) -> None:
+        """Note a thing before it is made, so that a killed create can be cleaned up after."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        fd = os.open(HANDLES, flags, 0o600, dir_fd=self.dir_fd)
+        try:
+            _write_all(fd, os.fsencode(f"{kind} {path}\n"))
+        finally:
+            os.close(fd)
+
+    def owned(self, kind: str) -> list[str]:
+        """Return what was noted of one kind, in the order in which it was made."""
+        try:
+            lines = os.fsdecode(self.read(HANDLES)).splitlines()
+        except FileNotFoundError:
+            return []
+        prefix = f"{kind} "
+        return [line[len(prefix) :] for line in lines if line.startswith(prefix)]
+
+    def has_start_socket(self) -> bool:
+        """Tell whether `start` is still to come."""
+        try:
+            os.stat(START_SOCKET, dir_fd=self.dir_fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def remove(self) -> None:
+        """Remove the directory with all in it. Something foreign in it makes this fail."""
+        for name in os.listdir(self.dir_fd):
+            os.unlink(name, dir_fd=self.dir_fd)
+        os.rmdir(self.path)
+
+
+class Facts:
+    """The facts of a container: what create learnt. Unknown keys are kept."""
+
+    def __init__(self, fields: dict[str, object]) -> None:
+        """Wrap the JSON object."""
+        self.fields = fields
+
+    def text(self, key: str) -> str:
+        """Return a string, empty when absent."""
+        value = self.fields.get(key, "")
+        return value if isinstance(value, str) else ""
+
+    def number(self, key: str) -> int:
+        """Return an integer, 0 when absent."""
+        value = self.fields.get(key, 0)
+        return value if isinstance(value, int) else 0
+
+    def texts(self, key: str) -> list[str]:
+        """Return a list of strings, empty when absent."""
+        value = self.fields.get(key)
+        return [str(one) for one in value] if isinstance(value, list) else []
+
+    def flag(self, key: str) -> bool:
+        """Return a truth value, false when absent."""
+        return self.fields.get(key) is True
+
+    def mapping(self, key: str) -> dict[str, object]:
+        """Return an object, empty when absent."""
+        value = self.fields.get(key)
+        return value if isinstance(value, dict) else {}
+
+    def with_fields(self, **fields: object) -> Facts:
+        """Return the facts with some of them changed."""
+        return Facts({**self.fields, **fields})
+
+
+def _write_all(fd: int, content: bytes) -> None:
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(fd, rest) :]
+
+
+def reserve(root: str, container_id: str) -> Container:
+    """Make the directory of a new container, locked: from here on the id is taken.
+
+    Raises StateError if it is taken, Failure if the root cannot be used.
+    """
+    check_id(container_id)
+    _make_root(root)
+    path = f"{root}/{container_id}"
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        raise StateError(f"{ID_IN_USE}: {container_id}") from None
+    except OSError as error:
+        raise _unusable(root, error) from None
+    container = _open(root, container_id)
+    container.lock()
+    return container
+
+
+def _make_root(root: str) -> None:
+    try:
+        os.makedirs(root, 0o700, exist_ok=True)
+        found = os.stat(root)
+    except OSError as error:
+        raise _unusable(root, error) from None
+    if found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise Failure(
+            f"the state directory {root} may be written by others",
+            hint="choose another one with --root, or give it to this user with mode 0700",
+        )
+
+
+def _unusable(root: str, error: OSError) -> Failure:
+    return Failure(
+        f"cannot use the state directory {root}",
+        why=errno.errorcode.get(error.errno or 0, ""),
+        hint="choose another one with --root",
+    )
+
+
+def load(root: str, container_id: str) -> Container:
+    """Return a container that is there. Raises StateError (`container does not exist`)."""
+    check_id(container_id)
+    try:
+        return _open(root, container_id)
+    except (FileNotFoundError, NotADirectoryError):
+        raise StateError(f"{DOES_NOT_EXIST}: {container_id}") from None
+
+
+def _open(root: str, container_id: str) -> Container:
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    return Container(root, container_id, os.open(f"{root}/{container_id}", flags))
+
+
+def every(root: str) -> list[Container]:
+    """Return all containers below a root, by id."""
+    try:
+        names = sorted(os.listdir(root))
+    except FileNotFoundError:
+        return []
+    found: list[Container] = []
+    for name in names:
+        if name.startswith("."):
+            continue
+        try:
+            found.append(_open(root, name))
+        except (FileNotFoundError, NotADirectoryError):
+            # Deleted meanwhile, or not a container.
+            continue
+    return found
+
+
+# ---- status ------------------------------------------------------------------------------------
+CREATING, CREATED, RUNNING, PAUSED, STOPPED = "creating", "created", "running", "paused", "stopped"
+
+
+def status_of(container: Container, facts: Facts) -> str:
+    """Return the status, from what the kernel says of init right now (runtime.md, State)."""
+    pid = facts.number("pid")
+    if not is_alive(pid, facts.number("start_time")):
+        if not facts.flag("complete") and container.is_locked():
+            return CREATING
+        return STOPPED
+    if not facts.flag("complete"):
+        return CREATING
+    if container.has_start_socket():
+        return CREATED
+    from aisbx_runtime.oci import cgroup
+
+    return PAUSED if cgroup.is_frozen(tuple(facts.texts("cgroups"))) else RUNNING
+
+
+def is_alive(pid: int, start_time: int) -> bool:
+    """Tell whether this very process is still there; a zombie is not (its status is its end)."""
+    return pid > 0 and start_time_of(pid) == start_time
+
+
+def start_time_of(pid: int) -> int:
+    """Return the start time of a live process in clock ticks after boot, -1 if it has ended.
+
+    pid and start time together name a process for good. See proc_pid_stat(5), field 22.
+    """
+    try:
+        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return -1
+    try:
+        text = os.read(fd, 4096)
+    except ProcessLookupError:
+        return -1
+    finally:
+        os.close(fd)
+    # The name of the process may hold spaces and parentheses: count from its last one.
+    fields = text[text.rindex(b")") + 2 :].split()
+    return -1 if fields[0] in {b"Z", b"X"} else int(fields[19])
+
+
+def open_init(facts: Facts) -> int:
+    """Return a pidfd of init, -1 if it has ended. Its pid cannot mean another process."""
+    pid = facts.number("pid")
+    if pid <= 0:
+        return -1
+    try:
+        pidfd = os.pidfd_open(pid)
+    except OSError as error:
+        if error.errno in {errno.ESRCH, errno.EINVAL}:
+            return -1
+        raise
+    if is_alive(pid, facts.number("start_time")):
+        return pidfd
+    os.close(pidfd)
+    return -1
+
+
+def state_of(container: Container, facts: Facts, *, status: str | None = None) -> dict[str, object]:
+    """Return the state of runtime.md, with the fields that runc adds and engines read."""
+    shown = status or status_of(container, facts)
+    state: dict[str, object] = {
+        "ociVersion": facts.text("ociVersion") or "1.0.2",
+        "id": container.id,
+        "pid": 0 if shown == STOPPED else facts.number("pid"),
+        "status": shown,
+        "bundle": facts.text("bundle"),
+        "rootfs": facts.text("rootfs"),
+        "created": facts.text("created") or rfc3339(os.stat(container.dir_fd).st_mtime_ns),
+        "owner": facts.text("owner"),
+    }
+    annotations = facts.mapping("annotations")
+    if annotations:
+        state["annotations"] = annotations
+    return state
+
+
+def rfc3339(nanoseconds: int) -> str:
+    """Return a time in UTC as Go's time.RFC3339Nano reads it."""
+    seconds, rest = divmod(nanoseconds, 10**9)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{rest:09d}Z"

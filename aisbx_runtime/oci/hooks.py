@@ -1,0 +1,131 @@
+"""Running one hook: state on stdin, its own environment, time-out. When each runs lives in `plan`.
+
+See config.md, "POSIX-platform Hooks". Works in container init too, where nothing may be imported.
+"""
+from __future__ import annotations
+
+import _signal
+import errno
+import os
+import select
+import time
+
+from aisbx_runtime.oci.errors import Failure
+from aisbx_runtime.oci.kernel.process import clone3
+from aisbx_runtime.oci.kernel.signal import reap, send_signal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from aisbx_runtime.oci.spec.model import Hook
+
+SIGKILL = 9
+_STDERR_BYTES = 4096
+
+
+def run(kind: str, hook: Hook, state: bytes, bundle: str | None) -> None:
+    """Run one hook to its end with `state` on its stdin, in the directory `bundle` if given.
+
+    The environment is exactly the hook's: never the caller's, and never that of an image
+    (CVE-2025-23266). Raises Failure when it cannot start, exits not with 0, or takes too long.
+    """
+    state_read, state_write = os.pipe2(os.O_CLOEXEC)
+    said_read, said_write = os.pipe2(os.O_CLOEXEC)
+    pid, pidfd = clone3()
+    if pid == 0:
+        _become(hook, state_read, said_write, bundle)
+    os.close(state_read)
+    os.close(said_write)
+    deadline = None if hook.timeout is None else time.monotonic() + hook.timeout
+    try:
+        said = _converse(state_write, said_read, state, pidfd, deadline)
+        status = reap(pidfd)
+    finally:
+        os.close(said_read)
+        os.close(pidfd)
+    if said is None:
+        raise Failure(
+            f"the {kind} hook {hook.path} took longer than its timeout of {hook.timeout} s",
+            hint="raise hooks[].timeout, or see what the hook waits for",
+        )
+    if status:
+        raise Failure(f"the {kind} hook {hook.path} failed", why=_why(status, said))
+
+
+def _become(hook: Hook, state_fd: int, said_fd: int, bundle: str | None) -> None:
+    # The child: nothing here may import, or leave by another way than execve or _exit.
+    try:
+        os.dup2(state_fd, 0)
+        os.dup2(said_fd, 1)
+        os.dup2(said_fd, 2)
+        for number in (_signal.SIGPIPE, _signal.SIGXFSZ):
+            _signal.signal(number, _signal.SIG_DFL)
+        if bundle is not None:
+            os.chdir(bundle)
+        env = dict([entry.partition("=")[::2] for entry in hook.env])
+        os.execve(hook.path, list(hook.args) or [hook.path], env)
+    except OSError as error:
+        os.write(2, f"execve: {errno.errorcode.get(error.errno or 0, '')}".encode())
+    finally:
+        os._exit(127)
+
+
+def _converse(
+    state_fd: int, said_fd: int, state: bytes, pidfd: int, deadline: float | None
+) -> bytes | None:
+    """Write the state, collect what the hook says, until it ends; None: it took too long."""
+    poll = select.poll()
+    poll.register(state_fd, select.POLLOUT)
+    poll.register(said_fd, select.POLLIN)
+    poll.register(pidfd, select.POLLIN)
+    said = b""
+    rest = state
+    os.set_blocking(said_fd, False)  # noqa: FBT003
+    os.set_blocking(state_fd, False)  # noqa: FBT003
+    while True:
+        left = None if deadline is None else (deadline - time.monotonic()) * 1000
+        events = dict(poll.poll(None if left is None else max(left, 0)))
+        if not events:
+            send_signal(pidfd, SIGKILL)
+            if rest:
+                os.close(state_fd)
+            reap_quietly(pidfd)
+            return None
+        if state_fd in events and rest:
+            rest = _feed(state_fd, rest)
+            if not rest:
+                poll.unregister(state_fd)
+                os.close(state_fd)
+        if said_fd in events:
+            said += _read(said_fd)
+            if events[said_fd] & select.POLLHUP:
+                poll.unregister(said_fd)
+        if pidfd in events:
+            if rest:
+                os.close(state_fd)
+            return (said + _read(said_fd))[-_STDERR_BYTES:]
+
+
+def reap_quietly(pidfd: int) -> None:
+    """Wait for a child whose status says nothing new. It may be reaped once more by `reap`."""
+    os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOWAIT)
+
+
+def _feed(fd: int, data: bytes) -> bytes:
+    try:
+        return data[os.write(fd, data) :]
+    except BrokenPipeError:
+        # A hook need not read its state.
+        return b""
+
+
+def _read(fd: int) -> bytes:
+    try:
+        return os.read(fd, _STDERR_BYTES)
+    except BlockingIOError:
+        return b""
+
+
+def _why(status: int, said: bytes) -> str:
+    how = f"exit status {status}" if status > 0 else f"signal {-status}"
+    lines = said.decode(errors="replace").strip().splitlines()
+    return f"{how}: {lines[-1]}" if lines else how

@@ -1,0 +1,151 @@
+"""Container init: the child, from its birth until it becomes the stub.
+
+The only place that catches its errors. From the first line on nothing is imported: what a hostile
+rootfs holds under Python's paths is never looked at (security.md 2.3).
+"""
+from __future__ import annotations
+
+import _signal
+import _socket
+import gc
+import os
+import sys
+
+from aisbx_runtime.oci.errors import Failure, StepError, hint_of, why_of
+from aisbx_runtime.oci.kernel.process import (
+    PR_SET_DUMPABLE,
+    PR_SET_PDEATHSIG,
+    execveat,
+    prctl,
+)
+from aisbx_runtime.oci.record import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from aisbx_runtime.oci.channel import InitSide
+    from aisbx_runtime.oci.plan.step import Phase, Step, World
+    from aisbx_runtime.oci.spec.model import Hook, Process
+
+_SIGKILL = 9
+_SIGNALS = 64
+_MAGIC = b"aisbx-stub"
+# The stub's first number: how it is told to start the program.
+WAIT_FOR_CONNECTION = 0
+CONNECTED = 1
+
+
+@record
+class Job:
+    """What container init is to do, ready before it is born: a fork needs no message."""
+
+    steps: tuple[tuple[int, Phase, Step], ...]
+    total: int
+    process: Process
+    hooks_between: bool
+    start_fd: int
+    start_kind: int
+    start_hooks: tuple[Hook, ...]
+    stub_fd: int
+    filter_flags: int
+    keep_fds: int
+
+
+def main(job: Job, at: World, channel: InitSide) -> NoReturn:
+    """Carry out the steps, then become the stub. Any failure is sent to create."""
+    place: tuple[int, Phase, Step] | None = None
+    try:
+        _settle()
+        channel.wait_for_go()
+        prctl(PR_SET_DUMPABLE, 0)
+        phase = ""
+        for place in job.steps:
+            if phase == "rootfs" and place[1].name != phase and job.hooks_between:
+                channel.hooks()
+            phase = place[1].name
+            place[2].apply(at)
+        place = None
+        # Until here whoever kills create takes us along; from here on the container is whole.
+        prctl(PR_SET_PDEATHSIG, 0)
+        channel.ready()
+        start_fd, kind = job.start_fd, job.start_kind
+        if job.start_hooks:
+            start_fd, kind = _wait_and_run_hooks(job, at), CONNECTED
+        _become_stub(job, at, start_fd, kind)
+    except BaseException as error:  # noqa: BLE001  (the one place)
+        channel.failed(_failure(error, job, place))
+    finally:
+        os._exit(1)
+
+
+def _settle() -> None:
+    """Leave the caller's session, signals and import system behind."""
+    # No half-made container outlives a killed create; the flag is cleared before `ready`.
+    prctl(PR_SET_PDEATHSIG, _SIGKILL)
+    gc.disable()
+    sys.meta_path.clear()
+    sys.path.clear()
+    sys.path_hooks.clear()
+    # conmon leaves SIGPIPE ignored, nohup SIGHUP, CPython SIGPIPE and SIGXFSZ (contract.md 11).
+    for number in range(1, _SIGNALS + 1):
+        try:
+            _signal.signal(number, _signal.SIG_DFL)
+        except (OSError, ValueError):
+            # SIGKILL, SIGSTOP and the two that glibc keeps for itself.
+            continue
+    # Modes are given in full; the process's own umask comes with its user.
+    os.umask(0)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+    try:
+        os.setsid()
+    except PermissionError:
+        # Already a leader: pid 1 of a new pid namespace can be one.
+        return
+
+
+def _wait_and_run_hooks(job: Job, at: World) -> int:
+    """Accept the connection of `start`, run the startContainer hooks; return its fd."""
+    listener = _socket.socket(fileno=job.start_fd)
+    fd, _ = listener._accept()  # noqa: SLF001
+    try:
+        at.run_hooks("startContainer", job.start_hooks)
+    except Failure as failure:
+        os.write(fd, f"hook {failure.line()}".encode())
+        os._exit(1)
+    return fd
+
+
+def _become_stub(job: Job, at: World, start_fd: int, kind: int) -> None:
+    # The stub holds no host file: /proc/self/exe of what enters the container is a sealed memfd
+    # (CVE-2019-5736), and the interpreter's memory is gone with the execve.
+    filter_fd = at.filter_fd if at.filter_fd >= 0 and job.process.no_new_privileges else -1
+    for fd in (start_fd, filter_fd):
+        if fd >= 0:
+            os.set_inheritable(fd, True)  # noqa: FBT003
+    numbers = f"{kind},{start_fd},{filter_fd},{job.filter_flags},{job.keep_fds}"
+    args = [
+        _MAGIC,
+        numbers.encode(),
+        os.fsencode(at.program),
+        *[os.fsencode(arg) for arg in job.process.args],
+    ]
+    env = [os.fsencode(entry) for entry in job.process.env]
+    execveat(job.stub_fd, args, env)
+
+
+def _failure(error: BaseException, job: Job, place: tuple[int, Phase, Step] | None) -> Failure:
+    if place is None:
+        where, doing = "", "become the stub"
+    else:
+        number, phase, step = place
+        doing = step.describe()
+        where = f"step {number} of {job.total} {phase.name}, {step.origin}"
+    if isinstance(error, Failure):
+        error.where = error.where or where
+        return error
+    if isinstance(error, OSError):
+        why, hint = why_of(error), hint_of(error)
+    else:
+        why, hint = f"{type(error).__name__}: {error}", "this is a defect of the runtime: report it"
+    return StepError(f"cannot {doing}", where=where, why=why, hint=hint)

@@ -1,0 +1,1 @@
+"""The only place with ctypes: one function is one system call, typed, without policy."""

@@ -1,0 +1,26 @@
+"""Installing a seccomp program in this process. See seccomp(2)."""
+from __future__ import annotations
+
+import ctypes
+import errno
+
+from aisbx_runtime.oci.errors import kernel_error
+from aisbx_runtime.oci.kernel.call import syscall
+
+SECCOMP_SET_MODE_FILTER = 1  # include/uapi/linux/seccomp.h
+INSTRUCTION_BYTES = 8  # struct sock_filter
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
+
+
+def install_filter(program: bytes, flags: int) -> None:
+    """Install a BPF program (an array of struct sock_filter) with SECCOMP_FILTER_FLAG_* flags.
+
+    Raises KernelError EINVAL: bad program or flag; EACCES: neither no_new_privs nor CAP_SYS_ADMIN.
+    """
+    described = _Program(len(program) // INSTRUCTION_BYTES, program)
+    if syscall("seccomp", SECCOMP_SET_MODE_FILTER, flags, ctypes.byref(described)) > 0:
+        # seccomp(2): with TSYNC a positive result is the thread that could not be synchronised.
+        raise kernel_error(errno.ESRCH, "seccomp")

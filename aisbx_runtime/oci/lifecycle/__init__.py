@@ -1,0 +1,1 @@
+"""One verb, one file: what create, start, state, kill, delete and the rest do."""

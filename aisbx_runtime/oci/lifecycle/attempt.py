@@ -1,0 +1,130 @@
+"""What create and exec share: carrying out phases, the fds of a new process, its pid file."""
+from __future__ import annotations
+
+import _socket
+import fcntl
+import os
+
+from aisbx_runtime.oci import report, stub
+from aisbx_runtime.oci.errors import Failure, StepError, hint_of, why_of
+from aisbx_runtime.oci.kernel.process import CLOSE_RANGE_CLOEXEC, MAX_FD, close_range
+from aisbx_runtime.oci.lifecycle import start
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aisbx_runtime.oci.cli import Call
+    from aisbx_runtime.oci.plan.step import Plan, Step, World
+
+_SIGSYS = 31
+
+
+def claim_fds(preserve: int) -> None:
+    """Mark what leaked in as close-on-exec and fill the gaps in the range to be passed on.
+
+    Before the first fd of our own, so that none of ours lies in the range that the process is to
+    get (contract.md 9, 10; CVE-2024-21626).
+    """
+    close_range(3 + preserve, MAX_FD, CLOSE_RANGE_CLOEXEC)
+    for fd in range(3 + preserve):
+        try:
+            os.fstat(fd)
+        except OSError:
+            # Closed: taken by a descriptor that disappears at execve, as if it were not there.
+            null_fd = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+            if null_fd != fd:
+                os.dup2(null_fd, fd, inheritable=False)
+                os.close(null_fd)
+
+
+def apply_phase(
+    plan: Plan,
+    name: str,
+    at: World,
+    call: Call,
+    *,
+    act: Callable[[Step], object] | None = None,
+) -> None:
+    """Apply the steps of a phase of the runtime's side, by `act` where the step cannot itself.
+
+    Raises the Failure that names the step.
+    """
+    numbered = plan.numbered()
+    for number, phase, step in numbered:
+        if phase.name != name:
+            continue
+        report.debug(call.options, f"step {number} {name}: {step.describe()} <- {step.origin}")
+        where = f"step {number} of {len(numbered)} {name}, {step.origin}"
+        try:
+            if act is None:
+                step.apply(at)
+            else:
+                act(step)
+        except OSError as error:
+            raise StepError(
+                f"cannot {step.describe()}", where=where, why=why_of(error), hint=hint_of(error)
+            ) from None
+        except Failure as failure:
+            failure.where = failure.where or where
+            raise
+
+
+def stub_file() -> int:
+    """Return a sealed memfd that holds the stub (CVE-2019-5736: no host file is executed)."""
+    fd = os.memfd_create("aisbx-stub", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.write(fd, stub.binary())
+    seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
+    return fd
+
+
+def socket_pair() -> tuple[int, int]:
+    """Return both ends of a stream socket, close-on-exec."""
+    near, far = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+    return near.detach(), far.detach()
+
+
+def let_go(fd: int) -> None:
+    """Tell a waiting stub to execute its program. Raises Failure when that cannot be executed."""
+    connection = _socket.socket(fileno=fd)
+    connection.send(start.GO)
+    said = start.read_to_end(connection)
+    connection.close()
+    if said:
+        raise start.failure_of(said, "process.args[0]")
+
+
+def write_pid_file(path: str, pid: int) -> None:
+    """Write the pid as digits only, whole or not at all: BuildKit polls for the file."""
+    directory, name = os.path.split(os.path.abspath(path))
+    temporary = f"{directory}/.{name}.{os.getpid()}"
+    try:
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        try:
+            os.write(fd, str(pid).encode())
+        finally:
+            os.close(fd)
+        os.rename(temporary, path)
+    except OSError as error:
+        raise Failure(f"cannot write the pid file {path}", why=why_of(error)) from None
+
+
+def why_it_died(status: int, cgroups: tuple[str, ...]) -> Failure:
+    """Return why a child ended before it was ready; `status` is minus the signal that killed it."""
+    from aisbx_runtime.oci import cgroup
+
+    if cgroup.oom_kills(cgroups):
+        return Failure(
+            "container init was killed for want of memory",
+            where="linux.resources.memory.limit",
+            hint="raise the memory limit",
+        )
+    if status == -_SIGSYS:
+        return Failure(
+            "container init was killed by its own seccomp filter",
+            where="linux.seccomp",
+            hint="set process.noNewPrivileges, so that the filter is installed last",
+        )
+    how = f"signal {-status}" if status < 0 else f"exit status {status}"
+    return Failure("container init died before it was ready", why=how)

@@ -1,0 +1,116 @@
+"""delete: what create has made outside the container, and its directory."""
+from __future__ import annotations
+
+import errno
+import os
+import select
+
+from aisbx_runtime.oci import container as containers
+from aisbx_runtime.oci.container import CREATED, CREATING, STOPPED
+from aisbx_runtime.oci.errors import NOT_STOPPED, Failure, StateError
+from aisbx_runtime.oci.kernel.signal import send_signal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from aisbx_runtime.oci.cli import Call
+    from aisbx_runtime.oci.container import Container, Facts
+
+SIGKILL = 9
+_EXIT_MS = 10_000
+
+
+def main(call: Call) -> int:
+    """Delete a container; with --force kill it first, and take an unknown one for deleted."""
+    force = call.values.flag("force")
+    try:
+        container = containers.load(call.root(), call.values.words[0])
+        container.lock()
+    except StateError:
+        if force:
+            return 0
+        raise
+    facts = container.facts()
+    status = containers.status_of(container, facts)
+    # runc deletes a created container too, and containerd relies on it.
+    if status not in {STOPPED, CREATED} and not (force or status == CREATING):
+        raise StateError(NOT_STOPPED.format(id=container.id, status=status))
+    destroy(container, facts)
+    return 0
+
+
+def destroy(container: Container, facts: Facts) -> None:
+    """Kill what is left of a locked container, remove everything, run poststop hooks."""
+    _kill(facts, container)
+    remove_cgroups(container, facts)
+    # Read before the directory goes, run after everything is gone (runtime.md, lifecycle 12).
+    poststop = facts.mapping("hooks").get("poststop")
+    config = container.read(containers.CONFIG) if poststop else b""
+    state = containers.state_of(container, facts, status=STOPPED) if poststop else {}
+    container.remove()
+    if poststop:
+        _run_poststop(config, state, facts)
+
+
+def _kill(facts: Facts, container: Container) -> None:
+    pidfd = containers.open_init(facts)
+    own = [path for path in container.owned("cgroup") if path in facts.texts("cgroups")]
+    if own and (pidfd >= 0 or not facts.flag("own_pid_namespace")):
+        from aisbx_runtime.oci import cgroup
+
+        # Without a pid namespace of its own the dead init has taken nobody along.
+        cgroup.kill(_ordered(facts, own), SIGKILL)
+    if pidfd < 0:
+        return
+    send_signal(pidfd, SIGKILL)
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    if not poll.poll(_EXIT_MS):
+        raise Failure(
+            f"init of container {container.id} does not die",
+            why=f"pid {facts.number('pid')} still runs after SIGKILL",
+            hint="it waits in the kernel, for a disk or a network file system: see dmesg",
+        )
+    os.close(pidfd)
+
+
+def _ordered(facts: Facts, own: list[str]) -> tuple[str, ...]:
+    return tuple([path for path in facts.texts("cgroups") if path in own])
+
+
+def remove_cgroups(container: Container, facts: Facts) -> None:
+    """Remove the cgroups that create has made for this container, and no other."""
+    own = container.owned("cgroup")
+    if not own:
+        return
+    from aisbx_runtime.oci import cgroup
+
+    paths = _ordered(facts, own)
+    try:
+        cgroup.remove(paths)
+    except OSError as error:
+        raise Failure(
+            f"cannot remove the cgroup of container {container.id}",
+            why=f"rmdir: {errno.errorcode.get(error.errno or 0, '')} {error.filename or ''}",
+            hint="a process in it does not end: see cgroup.procs there",
+        ) from None
+    for path in reversed(own):
+        if path not in paths:
+            try:
+                os.rmdir(path)
+            except OSError:
+                # A parent that others use by now, or that is gone already.
+                continue
+
+
+def _run_poststop(config: bytes, state: dict[str, object], facts: Facts) -> None:
+    from aisbx_runtime.oci import hooks, jsontext
+    from aisbx_runtime.oci.lifecycle import bundle
+
+    text = jsontext.dump(state).encode()
+    directory = facts.text("bundle")
+    for hook in bundle.parsed(config).hooks.poststop:
+        try:
+            hooks.run("poststop", hook, text, directory if os.path.isdir(directory) else None)
+        except (Failure, OSError):
+            # runtime.md, lifecycle 12: a failing poststop hook is a warning, the rest still runs.
+            continue

@@ -1,0 +1,208 @@
+"""exec: one more process in a container, with no more rights than it was given."""
+from __future__ import annotations
+
+import os
+
+from aisbx_runtime.oci import channel, console, init
+from aisbx_runtime.oci import container as containers
+from aisbx_runtime.oci import host as hosts
+from aisbx_runtime.oci.channel import InitDied
+from aisbx_runtime.oci.container import CREATED, PAUSED, RUNNING
+from aisbx_runtime.oci.errors import Failure, StateError, kernel_error
+from aisbx_runtime.oci.kernel.namespaces import CLONE_NEWPID, TYPES, setns
+from aisbx_runtime.oci.kernel.process import clone3
+from aisbx_runtime.oci.kernel.signal import reap, send_signal
+from aisbx_runtime.oci.lifecycle import attempt, exec_process
+from aisbx_runtime.oci.lifecycle import bundle as bundles
+from aisbx_runtime.oci.plan import lsm, namespaces, process, refuse, rootfs, score, seccomp, terminal
+from aisbx_runtime.oci.plan.build import KEYRING
+from aisbx_runtime.oci.plan.cgroup_steps import JoinCgroup
+from aisbx_runtime.oci.plan.join import EnterContainer
+from aisbx_runtime.oci.plan.step import INIT, RUNTIME, Birth, Phase, Plan, World
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from aisbx_runtime.oci.cli import Call
+    from aisbx_runtime.oci.console import Relay
+    from aisbx_runtime.oci.container import Container, Facts
+    from aisbx_runtime.oci.host import Host
+    from aisbx_runtime.oci.plan.step import Step
+    from aisbx_runtime.oci.spec.model import Process, Spec
+
+SIGKILL = 9
+# runc's exit code for an exec that did not come to run, apart from those of programs.
+NOT_STARTED = 255
+
+
+class ExecWorld(World):
+    """The world of exec: `pidfd` is that of container init until the new process is born."""
+
+    def send_terminal(self, master_fd: int, name: str) -> None:
+        """Send it to the console socket."""
+        console.send(self.console_fd, master_fd, name)
+
+
+def main(call: Call) -> int:
+    """Run a process; return its exit code, or 0 when detached."""
+    try:
+        return _main(call)
+    except Failure as failure:
+        failure.exit_code = NOT_STARTED
+        raise
+
+
+def _main(call: Call) -> int:
+    values = call.values
+    container = containers.load(call.root(), values.words[0])
+    facts = container.facts()
+    init_fd = _check_status(container, facts, ignore_paused=values.flag("ignore-paused"))
+    spec = bundles.parsed(container.read(containers.CONFIG))
+    wanted = exec_process.process_of(values, spec)
+    refuse.check_process(wanted)
+    attempt.claim_fds(values.number("preserve-fds"))
+    detach = values.flag("detach")
+    relay = _relay(wanted, values.text("console-socket"), detach=detach)
+
+    at = ExecWorld(container.id, facts.text("bundle"))
+    at.pidfd = init_fd
+    at.root_fd = _open_root(facts.number("pid"))
+    if values.text("console-socket"):
+        at.console_fd = console.connect(values.text("console-socket"))
+    elif relay is not None:
+        at.console_fd = relay.fd
+    plan = plan_of(call, spec, wanted, hosts.detect(), facts)
+    go = _start(call, plan, spec, wanted, at)
+    if values.text("pid-file"):
+        attempt.write_pid_file(values.text("pid-file"), at.pid)
+    del go
+    if detach:
+        return 0
+    from aisbx_runtime.oci.lifecycle import foreground
+
+    foreground.forward_signals(at.pidfd)
+    if relay is not None:
+        relay.receive()
+    return foreground.wait(at.pidfd, relay)
+
+
+def _check_status(container: Container, facts: Facts, *, ignore_paused: bool) -> int:
+    """Return a pidfd of init. Raises StateError where no process can be added."""
+    status = containers.status_of(container, facts)
+    allowed = {RUNNING, CREATED, PAUSED} if ignore_paused else {RUNNING, CREATED}
+    if status not in allowed:
+        raise StateError(
+            f"cannot exec in a {status} container",
+            hint="resume it first" if status == PAUSED else "start it first",
+        )
+    pidfd = containers.open_init(facts)
+    if pidfd < 0:
+        raise StateError("cannot exec in a stopped container")
+    return pidfd
+
+
+def _relay(wanted: Process, console_socket: str, *, detach: bool) -> Relay | None:
+    if wanted.terminal and not detach and not console_socket:
+        return console.Relay()
+    console.check(wanted=wanted.terminal, console_socket=console_socket)
+    return None
+
+
+def _open_root(pid: int) -> int:
+    path = f"/proc/{pid}/root"
+    try:
+        return os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise kernel_error(error.errno or 0, "open", path) from None
+
+
+def plan_of(call: Call, spec: Spec, wanted: Process, host: Host, facts: Facts) -> Plan:
+    """Return the steps of exec, in phases as create has them."""
+    flags, user_namespace = _namespaces_to_join(facts.number("pid"))
+    labels = lsm.steps(wanted)
+    set_groups = exec_process.sets_groups(spec, wanted, facts.number("pid"))
+    inside: list[Step] = [
+        *([rootfs.OpenProc("runtime default")] if labels else []),
+        EnterContainer(flags, f"container {facts.text('id')}"),
+        *([namespaces.BecomeContainerRoot("linux.namespaces")] if user_namespace else []),
+        *([process.JoinKeyring(KEYRING + facts.text("id"), "runtime default")]
+          if facts.flag("keyring") else []),
+        *terminal.steps(wanted, console=False),
+        *labels,
+    ]  # fmt: skip
+    confined = process.steps(
+        wanted, host, filter_flags=seccomp.flags_of(spec), set_groups=set_groups
+    )
+    rootless = host.user_namespace or host.euid != 0
+    cgroups = [
+        JoinCgroup(path, path, rootless) for path in facts.texts("cgroups")
+    ]
+    steps = {
+        "host": (RUNTIME, seccomp.host_steps(spec, host, f"{call.root()}/.cache/seccomp")),
+        "adopt": (RUNTIME, score.steps(wanted, host)),
+        "rootfs": (INIT, inside),
+        "process": (INIT, confined),
+        # Only now, when the stub waits: the Python heap of the child is not charged to the
+        # container, which may be smaller than it.
+        "limits": (RUNTIME, cgroups),
+    }
+    phases = [Phase(name, side, tuple(found)) for name, (side, found) in steps.items()]
+    return Plan(tuple(phases), Birth((), (), intermediate=False, time_offsets=()), (), ())
+
+
+def _namespaces_to_join(pid: int) -> tuple[int, bool]:
+    """Return the flags of the namespaces that differ from ours, and whether the user's does."""
+    flags = 0
+    for flag, name in TYPES.values():
+        ours, theirs = os.stat(f"/proc/self/ns/{name}"), os.stat(f"/proc/{pid}/ns/{name}")
+        if flag != CLONE_NEWPID and ours.st_ino != theirs.st_ino:
+            flags |= flag
+    return flags, bool(flags & TYPES["user"][0])
+
+
+def _start(call: Call, plan: Plan, spec: Spec, wanted: Process, at: ExecWorld) -> None:
+    create_side, init_side = channel.pair()
+    attempt.apply_phase(plan, "host", at, call)
+    near, far = attempt.socket_pair()
+    job = init.Job(
+        steps=tuple([one for one in plan.numbered() if one[1].side == INIT]),
+        total=len(plan.numbered()),
+        process=wanted,
+        hooks_between=False,
+        start_fd=far,
+        start_kind=init.CONNECTED,
+        start_hooks=(),
+        stub_fd=attempt.stub_file(),
+        filter_flags=seccomp.flags_of(spec) or 0,
+        keep_fds=call.values.number("preserve-fds"),
+    )
+    born_fd = _give_birth(at)
+    if at.pid == 0:
+        os.close(near)
+        init.main(job, at, init_side)
+    at.pidfd = born_fd
+    init_side.close()
+    os.close(far)
+    try:
+        attempt.apply_phase(plan, "adopt", at, call)
+        create_side.go()
+        create_side.expect("ready")
+        create_side.wait_for_end()
+        attempt.apply_phase(plan, "limits", at, call)
+        attempt.let_go(near)
+    except BaseException as error:
+        send_signal(at.pidfd, SIGKILL)
+        status = reap(at.pidfd)
+        if isinstance(error, InitDied):
+            raise attempt.why_it_died(status, ()) from None
+        raise
+
+
+def _give_birth(at: ExecWorld) -> int:
+    """Fork into the pid namespace of init; return the pidfd of the child."""
+    own_fd = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    setns(at.pidfd, CLONE_NEWPID)
+    at.pid, born_fd = clone3()
+    if at.pid:
+        setns(own_fd, CLONE_NEWPID)
+    os.close(own_fd)
+    return born_fd

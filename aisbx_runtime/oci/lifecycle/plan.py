@@ -1,0 +1,67 @@
+"""plan: what create would do, step by step, with the place in config.json that asks for it."""
+from __future__ import annotations
+
+from aisbx_runtime.oci import host as hosts
+from aisbx_runtime.oci import jsontext, report
+from aisbx_runtime.oci.errors import UsageError
+from aisbx_runtime.oci.lifecycle import bundle as bundles
+from aisbx_runtime.oci.plan.build import Options, build
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from aisbx_runtime.oci.cli import Call
+    from aisbx_runtime.oci.plan.step import Plan
+
+_EXAMPLE_ID = "CONTAINER"
+
+
+def main(call: Call) -> int:
+    """Print the plan. Needs no root, changes nothing."""
+    values = call.values
+    format_ = values.text("format") or "text"
+    if format_ not in {"text", "json"}:
+        raise UsageError(f"--format {format_}: no such format", hint="write text or json")
+    bundle = bundles.directory_of(values.words[0] if values.words else None)
+    _, spec = bundles.read_config(bundle)
+    options = Options(
+        cache_dir=f"{call.root()}/.cache/seccomp",
+        cgroup_manager=call.cgroup_manager(),
+        no_pivot=values.flag("no-pivot"),
+        no_new_keyring=values.flag("no-new-keyring"),
+    )
+    plan = build(spec, hosts.detect(), _EXAMPLE_ID, bundle, options)
+    report.out(text_of(plan) if format_ == "text" else jsontext.dump(json_of(plan)) + "\n")
+    return 0
+
+
+def text_of(plan: Plan) -> str:
+    """Return the plan for people: a line a step, under the phase and who carries it out."""
+    lines: list[str] = []
+    last = ""
+    for number, phase, step in plan.numbered():
+        if phase.name != last:
+            lines.append(f"{phase.name} ({phase.side})")
+            last = phase.name
+        origin = f"  <- {step.origin}" if step.origin else ""
+        lines.append(f"{number:>4}  {step.describe()}{origin}")
+    lines.extend([f"warning: {sentence}" for sentence in plan.warnings])
+    return "\n".join(lines) + "\n"
+
+
+def json_of(plan: Plan) -> dict[str, object]:
+    """Return the plan for machines: spec/plan.schema.json describes it."""
+    return {
+        "steps": [
+            {
+                "number": number,
+                "phase": phase.name,
+                "side": phase.side,
+                "step": type(step).__name__,
+                "does": step.describe(),
+                "origin": step.origin,
+            }
+            for number, phase, step in plan.numbered()
+        ],
+        "cgroups": list(plan.cgroups),
+        "warnings": list(plan.warnings),
+    }

@@ -1,0 +1,49 @@
+"""ps: the processes of a container, as host pids or as a table of ps(1)."""
+from __future__ import annotations
+
+from aisbx_runtime.oci import cgroup, jsontext, report
+from aisbx_runtime.oci import container as containers
+from aisbx_runtime.oci.container import STOPPED
+from aisbx_runtime.oci.errors import NOT_RUNNING, HostError, StateError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from aisbx_runtime.oci.cli import Call
+
+
+def main(call: Call) -> int:
+    """Print the pids as a JSON array, or what ps(1) tells of them."""
+    format_ = call.values.text("format") or "table"
+    if format_ not in {"table", "json"}:
+        raise UsageError(f"--format {format_}: no such format", hint="write table or json")
+    container = containers.load(call.root(), call.values.words[0])
+    facts = container.facts()
+    if containers.status_of(container, facts) == STOPPED:
+        raise StateError(f"{NOT_RUNNING}: {container.id}")
+    # Without a cgroup only init is known.
+    pids = cgroup.pids(tuple(facts.texts("cgroups"))) or [facts.number("pid")]
+    if format_ == "json":
+        report.out(jsontext.dump(pids) + "\n")
+    else:
+        report.out(_table(pids, call.values.words[1:] or ["-ef"]))
+    return 0
+
+
+def _table(pids: list[int], options: list[str]) -> str:
+    import subprocess
+
+    try:
+        done = subprocess.run(["ps", *options], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise HostError("cannot run ps", hint="apt-get install procps, or --format json") from None
+    lines = done.stdout.splitlines()
+    if done.returncode or not lines:
+        said = done.stderr.strip().splitlines()
+        raise UsageError(f"ps {' '.join(options)} failed", why=said[-1] if said else "")
+    titles = lines[0].split()
+    if "PID" not in titles:
+        raise UsageError(f"ps {' '.join(options)} prints no column PID", hint="ask for it")
+    column = titles.index("PID")
+    wanted = {str(pid) for pid in pids}
+    rows = [line for line in lines[1:] if line.split()[column : column + 1][0] in wanted]
+    return "\n".join([lines[0], *rows]) + "\n"

@@ -1,0 +1,60 @@
+"""run: create and start; in front, wait for the end and delete."""
+from __future__ import annotations
+
+import os
+
+from aisbx_runtime.oci.errors import UsageError
+from aisbx_runtime.oci.lifecycle.create import create, request_of
+from aisbx_runtime.oci.lifecycle.delete import destroy
+from aisbx_runtime.oci.lifecycle.start import start
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from aisbx_runtime.oci.cli import Call
+    from aisbx_runtime.oci.container import Container
+
+
+def main(call: Call) -> int:
+    """Run a container; return the exit code of its process, or 0 when detached."""
+    values = call.values
+    detach = values.flag("detach")
+    container_id, bundle = _subject(values.words[0], values.optional("bundle"))
+    request = request_of(call, container_id, bundle, in_front=not detach)
+    container, at = create(request, call)
+    try:
+        start(container)
+    except BaseException:
+        destroy(container, container.facts())
+        raise
+    container.unlock()
+    if detach:
+        return 0
+    from aisbx_runtime.oci.lifecycle import foreground
+
+    foreground.forward_signals(at.pidfd)
+    if request.relay is not None:
+        request.relay.receive()
+    code = foreground.wait(at.pidfd, request.relay)
+    if not values.flag("keep"):
+        _delete(container)
+    return code
+
+
+def _subject(word: str, bundle: str | None) -> tuple[str, str | None]:
+    """Return id and bundle: `run ID [--bundle DIR]`, or for people `run BUNDLE/`."""
+    if "/" not in word:
+        return word, bundle
+    if bundle is not None:
+        raise UsageError(f"invalid container id {word!r}", hint="an id has no slash")
+    return f"run-{os.urandom(6).hex()}", word
+
+
+def _delete(container: Container) -> None:
+    from aisbx_runtime.oci.errors import StateError
+
+    try:
+        container.lock()
+    except StateError:
+        # Somebody has deleted it meanwhile: `kill` and `delete` by another.
+        return
+    destroy(container, container.facts())

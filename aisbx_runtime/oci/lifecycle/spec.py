@@ -1,0 +1,141 @@
+"""spec: a config.json to start from: a shell in a rootfs, with nothing it does not need."""
+from __future__ import annotations
+
+import errno
+import json
+import os
+
+from aisbx_runtime.oci.errors import Failure
+from aisbx_runtime.oci.lifecycle.bundle import CONFIG
+from aisbx_runtime.oci.lifecycle.version import SPEC_VERSION
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from aisbx_runtime.oci.cli import Call
+
+_CAPABILITIES = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
+_MASKED = [
+    "/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+    "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
+    "/sys/devices/virtual/powercap",
+]  # fmt: skip
+_READ_ONLY = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
+
+
+def main(call: Call) -> int:
+    """Write config.json into the bundle, never over one that is there."""
+    bundle = call.values.text("bundle") or "."
+    config = default_config()
+    if call.values.flag("rootless"):
+        config = rootless(config, os.geteuid(), os.getegid())
+    text = json.dumps(config, indent="\t") + "\n"
+    path = os.path.join(bundle, CONFIG)
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    except FileExistsError:
+        raise Failure(f"{path} exists already", hint="move it away first") from None
+    except OSError as error:
+        why = errno.errorcode.get(error.errno or 0, "")
+        raise Failure(f"cannot write {path}", why=why) from None
+    with open(fd, "w", encoding="utf-8") as file:
+        file.write(text)
+    return 0
+
+
+def default_config() -> dict[str, object]:
+    """Return the configuration for root."""
+    return {
+        "ociVersion": SPEC_VERSION,
+        "process": {
+            "terminal": True,
+            "user": {"uid": 0, "gid": 0},
+            "args": ["sh"],
+            "env": [
+                "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                "TERM=xterm",
+            ],
+            "cwd": "/",
+            "capabilities": {
+                name: list(_CAPABILITIES) for name in ("bounding", "effective", "permitted")
+            },
+            "rlimits": [{"type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024}],
+            "noNewPrivileges": True,
+        },
+        "root": {"path": "rootfs", "readonly": True},
+        "hostname": "aisbx",
+        "mounts": _mounts(),
+        "linux": {
+            "resources": {"devices": [{"allow": False, "access": "rwm"}]},
+            "namespaces": [
+                {"type": name} for name in ("pid", "network", "ipc", "uts", "mount", "cgroup")
+            ],
+            "maskedPaths": list(_MASKED),
+            "readonlyPaths": list(_READ_ONLY),
+        },
+    }
+
+
+def _mounts() -> list[dict[str, object]]:
+    strict = ["nosuid", "noexec", "nodev"]
+    return [
+        {"destination": "/proc", "type": "proc", "source": "proc"},
+        {
+            "destination": "/dev",
+            "type": "tmpfs",
+            "source": "tmpfs",
+            "options": ["nosuid", "strictatime", "mode=755", "size=65536k"],
+        },
+        {
+            "destination": "/dev/pts",
+            "type": "devpts",
+            "source": "devpts",
+            "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+        },
+        {
+            "destination": "/dev/shm",  # noqa: S108
+            "type": "tmpfs",
+            "source": "shm",
+            "options": [*strict, "mode=1777", "size=65536k"],
+        },
+        {"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": strict},
+        {
+            "destination": "/sys",
+            "type": "sysfs",
+            "source": "sysfs",
+            "options": [*strict, "ro"],
+        },
+        {
+            "destination": "/sys/fs/cgroup",
+            "type": "cgroup",
+            "source": "cgroup",
+            "options": [*strict, "relatime", "ro"],
+        },
+    ]
+
+
+def rootless(config: dict[str, object], uid: int, gid: int) -> dict[str, object]:
+    """Return the configuration for a user without privileges: the own ids become root inside."""
+    linux = config["linux"]
+    mounts = config["mounts"]
+    assert isinstance(linux, dict)  # noqa: S101
+    assert isinstance(mounts, list)  # noqa: S101
+    # A network namespace of its own needs no privilege; the sysfs that shows it does not either.
+    namespaces = [*linux["namespaces"], {"type": "user"}]
+    changed = []
+    for mount in mounts:
+        if mount["destination"] == "/dev/pts":
+            # gid 5 is not mapped.
+            options = [option for option in mount["options"] if option != "gid=5"]
+            changed.append({**mount, "options": options})
+        else:
+            changed.append(mount)
+    return {
+        **config,
+        "mounts": changed,
+        "linux": {
+            **{name: value for name, value in linux.items() if name != "resources"},
+            "namespaces": namespaces,
+            "uidMappings": [{"containerID": 0, "hostID": uid, "size": 1}],
+            "gidMappings": [{"containerID": 0, "hostID": gid, "size": 1}],
+        },
+    }

@@ -1,0 +1,169 @@
+"""THE ORDER, on one screen: (Spec, Host, id) -> Plan. Pure; each topic knows its own steps."""
+from __future__ import annotations
+
+from aisbx_runtime.oci.errors import SpecError
+from aisbx_runtime.oci.plan import (
+    cgroup,
+    devices,
+    hooks,
+    lsm,
+    mounts,
+    names,
+    namespaces,
+    paths,
+    process,
+    refuse,
+    rootfs,
+    score,
+    seccomp,
+    terminal,
+)
+from aisbx_runtime.oci.plan.step import PHASES, Phase, Plan
+from aisbx_runtime.oci.record import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from aisbx_runtime.oci.host import Host
+    from aisbx_runtime.oci.plan.cgroup import CgroupPlan
+    from aisbx_runtime.oci.plan.step import Step
+    from aisbx_runtime.oci.spec.model import Process, Spec
+
+
+# The session keyring of a container, found again by name in exec.
+KEYRING = "_ses."
+
+
+@record
+class Options:
+    """What the command line adds to config.json."""
+
+    cache_dir: str
+    cgroup_manager: str = "cgroupfs"
+    no_pivot: bool = False
+    no_new_keyring: bool = False
+
+
+def build(spec: Spec, host: Host, container_id: str, bundle: str, options: Options) -> Plan:
+    """Return the plan of create. Raises SpecError or HostError for what cannot be done here."""
+    if spec.process is None:
+        raise SpecError("process: required to create a container", where="config.json")
+    refuse.check(spec)
+    rootfs.check(spec)
+    cgroups = cgroup.plan(spec, host, container_id, options.cgroup_manager)
+    steps = {
+        "host": _host(spec, host, bundle, options, cgroups),
+        "birth": [namespaces.birth(spec)],
+        # The parent must write the id maps (user_namespaces(7)), and the cgroup comes before
+        # anything that the container could be charged for.
+        "adopt": [
+            *namespaces.adopt_steps(spec, host),
+            *cgroups.join,
+            *score.steps(spec.process, host),
+        ],
+        "rootfs": _rootfs(spec, host, container_id, bundle, options, cgroups),
+        # runtime.md, lifecycle 4 and 5: after the namespaces are made, before pivot_root.
+        "hooks": [
+            *hooks.steps("prestart", spec.hooks.prestart),
+            *hooks.steps("createRuntime", spec.hooks.create_runtime),
+        ],
+        "pivot": [
+            *hooks.steps("createContainer", spec.hooks.create_container),
+            *rootfs.pivot_steps(spec, no_pivot=options.no_pivot),
+        ],
+        "confine": _confine(spec, spec.process),
+        "process": process.steps(
+            spec.process,
+            host,
+            filter_flags=seccomp.flags_of(spec),
+            set_groups=sets_groups(spec, spec.process, host),
+        ),
+        # Only now, when the stub waits: memory.max would kill init, whose Python heap is larger
+        # than the smallest containers, and cpu.max would slow down everything above.
+        "limits": list(cgroups.limits),
+    }
+    return Plan(
+        phases=tuple([Phase(name, side, tuple(steps[name])) for name, side in PHASES]),
+        birth=namespaces.birth(spec),
+        cgroups=cgroups.paths,
+        warnings=tuple(process.warnings(spec.process, host)),
+    )
+
+
+def _host(
+    spec: Spec, host: Host, bundle: str, options: Options, cgroups: CgroupPlan
+) -> list[Step]:
+    return [
+        # What may fail for a reason of the user comes first: nothing has been made yet.
+        *namespaces.open_steps(spec),
+        # Sources are taken by the caller's rights and in its mount namespace, by path, once.
+        *rootfs.host_steps(spec, bundle),
+        *mounts.host_steps(spec, bundle),
+        *devices.host_steps(spec, host),
+        *seccomp.host_steps(spec, host, options.cache_dir),
+        *cgroups.early,
+    ]
+
+
+def _rootfs(
+    spec: Spec,
+    host: Host,
+    container_id: str,
+    bundle: str,
+    options: Options,
+    cgroups: CgroupPlan,
+) -> list[Step]:
+    propagation = rootfs.inherited(spec)
+    mounted: list[Step] = []
+    late: list[Step] = []
+    for index, one in enumerate(spec.mounts):
+        if one.type == "cgroup" and not mounts.is_bind(one):
+            from aisbx_runtime.oci.plan import cgroup_mount
+
+            mounted.extend(cgroup_mount.steps(index, one, spec, host, cgroups))
+            continue
+        mounted.extend(mounts.steps_of(index, one, propagation=propagation))
+        if mounts.is_read_only_dev(one):
+            late.append(mounts.MakeMountReadOnly(one.destination, f"mounts[{index}]"))
+    keyring: list[Step] = []
+    if not options.no_new_keyring:
+        keyring = [process.JoinKeyring(KEYRING + container_id, "runtime default")]
+    return [
+        *namespaces.init_steps(spec),
+        # Before the container's own procfs is there, which is not to be trusted.
+        *keyring,
+        rootfs.OpenProc("runtime default"),
+        *paths.prepare_steps(spec),
+        *rootfs.attach_steps(spec, bundle),
+        *mounted,
+        *([rootfs.MakeWorkingDirectory(spec.process.cwd, "process.cwd")] if spec.process else []),
+        # Devices after mounts: they belong into the tmpfs on /dev.
+        *devices.init_steps(spec, host),
+        *late,
+    ]
+
+
+def _confine(spec: Spec, process_: Process) -> list[Step]:
+    return [
+        # The terminal before the root is read-only: /dev/console may have to be made.
+        *terminal.steps(process_, console=rootfs.has_mount_namespace(spec)),
+        *rootfs.confine_steps(spec),
+        # Names and sysctls before /proc/sys becomes read-only.
+        *names.confine_steps(spec),
+        *lsm.steps(process_),
+        *paths.confine_steps(spec),
+    ]
+
+
+def sets_groups(spec: Spec, process_: Process, host: Host) -> bool:
+    """Tell whether setgroups(2) is called: not where it is denied, nor to keep the caller's."""
+    if spec.annotations.get(process.KEEP_GROUPS) == "1":
+        return False
+    if not namespaces.denies_setgroups(spec, host):
+        return True
+    if process_.user.additional_gids:
+        raise SpecError(
+            "process.user.additionalGids: groups cannot be set in this user namespace",
+            where="config.json",
+            hint="map more than the own id with newgidmap, or drop the additional groups",
+        )
+    return False

@@ -1,0 +1,287 @@
+"""`mounts` of config.json: bind mounts and file systems, by fd at both ends.
+
+Mounts of type `cgroup` live in `cgroup_mount`, device nodes in `devices`, masks in `paths`.
+"""
+from __future__ import annotations
+
+import os
+import stat
+
+from aisbx_runtime.oci.errors import Failure, KernelError, why_of
+from aisbx_runtime.oci.kernel import mount
+from aisbx_runtime.oci.kernel.mount import AT_FDCWD, AT_RECURSIVE, OPEN_TREE_CLONE
+from aisbx_runtime.oci.kernel.path import (
+    PROC_SUPER_MAGIC,
+    RESOLVE_IN_ROOT,
+    RESOLVE_NO_SYMLINKS,
+    fs_type_of,
+    make_dirs_in_root,
+    make_file_in_root,
+    open_in_root,
+    openat2,
+)
+from aisbx_runtime.oci.plan.copyup import copy_directory
+from aisbx_runtime.oci.record import record
+from aisbx_runtime.oci.spec.mount_options import MountOptions, resolve
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from aisbx_runtime.oci.plan.step import Step, World
+    from aisbx_runtime.oci.spec.model import Mount, Spec
+
+# Files of /proc that may be covered: tools such as lxcfs give them per-container content.
+PROC_FILES = frozenset(
+    f"/proc/{name}"
+    for name in (
+        "cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo",
+        "net/dev", "sys/kernel/ns_last_pid", "sys/crypto/fips_enabled",
+    )
+)  # fmt: skip
+# fsconfig(2) takes at most 255 bytes of a value; overlay's lowerdir is often longer.
+_FSCONFIG_VALUE_BYTES = 255
+
+
+@record
+class OpenSource:
+    """Take a detached copy of a bind mount's source, with the rights of the runtime's caller."""
+
+    source: str
+    recursive: bool
+    key: str
+    origin: str
+
+    def describe(self) -> str:
+        """Return one line, in the imperative."""
+        return f"take {self.source}{' with all below it' if self.recursive else ''}"
+
+    def apply(self, at: World) -> None:
+        """Clone it; the fd is inherited by container init."""
+        flags = OPEN_TREE_CLONE | (AT_RECURSIVE if self.recursive else 0)
+        at.trees[self.key] = mount.open_tree(AT_FDCWD, self.source, flags)
+
+
+@record
+class BindMount:
+    """Attach a source that the runtime took before."""
+
+    source: str
+    target: str
+    options: MountOptions
+    propagation: int
+    key: str
+    origin: str
+
+    def describe(self) -> str:
+        """Return one line, in the imperative."""
+        return f"bind {self.source} at {self.target}{_shown(self.options)}"
+
+    def apply(self, at: World) -> None:
+        """Set propagation and flags while it is detached, then move it to its target."""
+        tree_fd = at.trees.pop(self.key)
+        _check_proc(self.target, tree_fd)
+        mount.mount_setattr(
+            tree_fd, propagation=self.propagation, recursive=True, path=self.target
+        )
+        _set_options(tree_fd, self.options, self.target)
+        if stat.S_ISDIR(os.fstat(tree_fd).st_mode):
+            target_fd = make_dirs_in_root(at.root_fd, self.target)
+        else:
+            target_fd = make_file_in_root(at.root_fd, self.target)
+        _attach(tree_fd, target_fd, self.target)
+
+
+@record
+class FileSystemMount:
+    """Mount a new file system."""
+
+    type: str
+    source: str
+    target: str
+    options: MountOptions
+    origin: str
+
+    def describe(self) -> str:
+        """Return one line, in the imperative."""
+        return f"mount {self.type} at {self.target}{_shown(self.options)}"
+
+    def apply(self, at: World) -> None:
+        """Configure, create and attach it. See fsopen(2)."""
+        target_fd = open_target(at.root_fd, self.target, self.type)
+        data = self._data(target_fd)
+        if any(len(value or "") > _FSCONFIG_VALUE_BYTES for _, value in data):
+            self._mount_long(at, target_fd, data)
+            return
+        context_fd = mount.fsopen(self.type)
+        try:
+            mount.fsconfig_string(context_fd, "source", self.source or self.type)
+            for key, value in data:
+                if value is None:
+                    mount.fsconfig_flag(context_fd, key)
+                else:
+                    mount.fsconfig_string(context_fd, key, value)
+            mount.fsconfig_create(context_fd)
+            tree_fd = mount.fsmount(context_fd, 0)
+        finally:
+            os.close(context_fd)
+        if self.options.tmpcopyup:
+            copy_directory(target_fd, tree_fd)
+        _set_options(tree_fd, self.options, self.target)
+        _attach(tree_fd, target_fd, self.target)
+
+    def _data(self, target_fd: int) -> list[tuple[str, str | None]]:
+        data: list[tuple[str, str | None]] = [
+            (flag, None) for flag in self.options.superblock if flag not in {"ro", "rw"}
+        ]
+        data.extend(self.options.data)
+        if self.type == "tmpfs" and not any(key == "mode" for key, _ in data):
+            # runc does so: an image's 1777 /tmp or 0700 directory keeps its mode.
+            mode = stat.S_IMODE(os.fstat(target_fd).st_mode)
+            data.append(("mode", f"{mode:o}"))
+        return data
+
+    def _mount_long(
+        self, at: World, target_fd: int, data: list[tuple[str, str | None]]
+    ) -> None:
+        pairs = [key if value is None else f"{key}={value}" for key, value in data]
+        mount.mount_at_fd(self.source or self.type, target_fd, self.type, ",".join(pairs))
+        os.close(target_fd)
+        # mount(2) leaves us with the directory below the new mount: open the mount itself.
+        tree_fd = open_in_root(at.root_fd, self.target)
+        _set_options(tree_fd, self.options, self.target)
+        os.close(tree_fd)
+
+
+@record
+class MakeMountReadOnly:
+    """Make a mount read-only after the runtime has put its own things there (/dev)."""
+
+    target: str
+    origin: str
+
+    def describe(self) -> str:
+        """Return one line, in the imperative."""
+        return f"make the mount {self.target} read-only"
+
+    def apply(self, at: World) -> None:
+        """Set MOUNT_ATTR_RDONLY on the mount that lies at the path."""
+        fd = open_in_root(at.root_fd, self.target)
+        try:
+            mount.mount_setattr(fd, attr_set=mount.MOUNT_ATTR_RDONLY, path=self.target)
+        finally:
+            os.close(fd)
+
+
+def open_target(root_fd: int, target: str, fs_type: str) -> int:
+    """Open the directory to mount on, making it when missing; returns an O_PATH fd.
+
+    /proc and /sys must not be reached through a symlink: an image that ships one would make the
+    runtime write its labels and masks elsewhere (CVE-2019-16884, CVE-2023-27561, CVE-2025-54867).
+    """
+    if fs_type not in {"proc", "sysfs"}:
+        return make_dirs_in_root(root_fd, target)
+    try:
+        os.close(make_dirs_in_root(root_fd, target))
+        resolve_flags = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS
+        return openat2(root_fd, target, os.O_PATH | os.O_DIRECTORY, resolve=resolve_flags)
+    except KernelError as error:
+        raise Failure(
+            f"cannot mount {fs_type} at {target}: it must be a real directory in the rootfs",
+            why=why_of(error),
+            hint=f"remove the symlink or file {target} from the image",
+        ) from None
+
+
+def _check_proc(target: str, tree_fd: int) -> None:
+    # An image's VOLUME /proc, or a file over /proc/self/attr, would stand in for the real thing.
+    inside = target == "/proc" or target.startswith("/proc/")
+    if not inside or target in PROC_FILES or fs_type_of(tree_fd) == PROC_SUPER_MAGIC:
+        return
+    raise Failure(
+        f"cannot bind at {target}: only a procfs may be mounted on or inside /proc",
+        hint="choose another destination for the mount",
+    )
+
+
+def _set_options(tree_fd: int, options: MountOptions, path: str) -> None:
+    if options.attr_set or options.attr_clr:
+        mount.mount_setattr(
+            tree_fd, attr_set=options.attr_set, attr_clr=options.attr_clr, path=path
+        )
+    if options.rec_attr_set or options.rec_attr_clr:
+        mount.mount_setattr(
+            tree_fd,
+            attr_set=options.rec_attr_set,
+            attr_clr=options.rec_attr_clr,
+            recursive=True,
+            path=path,
+        )
+    if options.propagation:
+        mount.mount_setattr(
+            tree_fd,
+            propagation=options.propagation,
+            recursive=options.propagation_recursive,
+            path=path,
+        )
+
+
+def _attach(tree_fd: int, target_fd: int, path: str) -> None:
+    mount.move_mount(tree_fd, target_fd, path=path)
+    os.close(target_fd)
+    os.close(tree_fd)
+
+
+def _shown(options: MountOptions) -> str:
+    words: list[str] = []
+    attributes = options.attr_set | options.rec_attr_set
+    for bit, word in (
+        (mount.MOUNT_ATTR_RDONLY, "ro"),
+        (mount.MOUNT_ATTR_NOSUID, "nosuid"),
+        (mount.MOUNT_ATTR_NODEV, "nodev"),
+        (mount.MOUNT_ATTR_NOEXEC, "noexec"),
+    ):
+        if attributes & bit:
+            words.append(word)
+    words.extend([key if value is None else f"{key}={value}" for key, value in options.data])
+    return f" ({', '.join(words)})" if words else ""
+
+
+def host_steps(spec: Spec, bundle: str) -> list[Step]:
+    """Return how the runtime takes the sources of bind mounts, before container init is born."""
+    steps: list[Step] = []
+    for index, one in enumerate(spec.mounts):
+        options = resolve(one.options)
+        if is_bind(one):
+            origin = f"mounts[{index}].source"
+            source = os.path.normpath(os.path.join(bundle, one.source))
+            recursive = options.recursive_bind
+            steps.append(OpenSource(source, recursive, f"mounts[{index}]", origin))
+    return steps
+
+
+def steps_of(index: int, one: Mount, *, propagation: int) -> list[Step]:
+    """Return how container init carries out one entry that is not of type `cgroup`."""
+    origin = f"mounts[{index}]"
+    options = resolve(one.options)
+    if is_bind(one):
+        return [
+            BindMount(one.source, one.destination, options, propagation, origin, origin)
+        ]
+    if is_read_only_dev(one):
+        options = resolve(tuple([word for word in one.options if word != "ro"]))
+    return [FileSystemMount(one.type, one.source, one.destination, options, origin)]
+
+
+def is_bind(one: Mount) -> bool:
+    """Tell whether an entry binds something of the host (config.md: by option, type is ignored)."""
+    return one.type == "bind" or "bind" in one.options or "rbind" in one.options
+
+
+def is_read_only_dev(one: Mount) -> bool:
+    """Tell whether this is a read-only /dev, which must stay writable until devices are made."""
+    return (
+        not is_bind(one)
+        and os.path.normpath(one.destination) == "/dev"
+        and bool(resolve(one.options).attr_set & mount.MOUNT_ATTR_RDONLY)
+    )
+
+

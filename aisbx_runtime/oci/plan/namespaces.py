@@ -1,0 +1,281 @@
+"""Namespaces and id mappings: which are new, which are joined by path, and their first settings."""
+from __future__ import annotations
+
+import errno
+import os
+
+from aisbx_runtime.oci.errors import HostError, kernel_error
+from aisbx_runtime.oci.kernel import namespaces as kernel_namespaces
+from aisbx_runtime.oci.kernel import network
+from aisbx_runtime.oci.plan.step import Birth
+from aisbx_runtime.oci.record import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from aisbx_runtime.oci.host import Host
+    from aisbx_runtime.oci.plan.step import Step, World
+    from aisbx_runtime.oci.spec.model import IdMapping, Spec
+
+
+@record
+class OpenNamespace:
+    """Open a namespace file before anything is unshared: its path is one of the caller's."""
+
+    type: str
+    path: str
+    origin: str
+
+    def describe(self) -> str:
+        """Return one line, in the imperative."""
+        return f"open the {self.type} namespace {self.path}"
+
+    def apply(self, at: World) -> None:
+        """Open it; the fd is inherited by container init."""
+        try:
+            at.namespace_fds[self.type] = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise kernel_error(error.errno or 0, "open", self.path) from None
+
+
+@record
+class WriteIdMap:
+    """Write uid_map or gid_map of the new user namespace, from its parent (user_namespaces(7))."""
+
+    kind: str
+    mappings: tuple[IdMapping, ...]
+    direct: bool
+    origin: str
+
+    def describe(self) -> str:
+        """Return one line, in the imperative."""
+        how = "" if self.direct else f" with new{self.kind}map"
+        ranges = ", ".join(
+            [f"{one.container_id} -> {one.host_id} x {one.size}" for one in self.mappings]
+        )
+        return f"map {self.kind}s{how}: {ranges}"
+
+    def apply(self, at: World) -> None:
+        """Write it in one write(2), as the kernel demands, or let newuidmap do it."""
+        if self.direct:
+            lines = [f"{one.container_id} {one.host_id} {one.size}\n" for one in self.mappings]
+            _write_proc(at.pid, f"{self.kind}_map", "".join(lines))
+            return
+        numbers = [
+            str(number)
+            for one in self.mappings
+            for number in (one.container_id, one.host_id, one.size)
+        ]
+        _run_setuid_helper(f"new{self.kind}map", [str(at.pid), *numbers])
+
+
+@record
+class DenySetgroups:
+    """Give up setgroups(2): user_namespaces(7) demands it of a gid map written without privilege."""
+
+    origin: str
+
+    def describe(self) -> str:
+        """Return one line, in the imperative."""
+        return "deny setgroups in the user namespace"
+
+    def apply(self, at: World) -> None:
+        """Write `deny`."""
+        _write_proc(at.pid, "setgroups", "deny")
+
+
+@record
+class BecomeContainerRoot:
+    """Become uid 0 of the user namespace, so that what is made belongs to its root."""
+
+    origin: str
+
+    def describe(self) -> str:
+        """Return one line, in the imperative."""
+        return "become uid 0, gid 0 of the user namespace"
+
+    def apply(self, at: World) -> None:
+        """Switch; all capabilities in the namespace are kept."""
+        del at
+        try:
+            os.setresgid(0, 0, 0)
+            os.setresuid(0, 0, 0)
+        except OSError as error:
+            # The namespace has no uid 0 (user_namespaces(7)): then what is made is nobody's.
+            if error.errno != errno.EINVAL:
+                raise
+
+
+@record
+class JoinNamespaces:
+    """Join the namespaces that were opened by path; the pid namespace was joined by birth."""
+
+    types: tuple[str, ...]
+    origin: str
+
+    def describe(self) -> str:
+        """Return one line, in the imperative."""
+        return f"join the {', '.join(self.types)} namespace{'s' if len(self.types) > 1 else ''}"
+
+    def apply(self, at: World) -> None:
+        """See setns(2)."""
+        for kind in self.types:
+            flag = kernel_namespaces.TYPES[kind][0]
+            kernel_namespaces.setns(at.namespace_fds[kind], flag, path=kind)
+
+
+@record
+class NewCgroupNamespace:
+    """Make the container's cgroup the root it sees; only now, when init is in that cgroup."""
+
+    origin: str
+
+    def describe(self) -> str:
+        """Return one line, in the imperative."""
+        return "make the cgroup the root of a new cgroup namespace"
+
+    def apply(self, at: World) -> None:
+        """Unshare. See cgroup_namespaces(7)."""
+        del at
+        kernel_namespaces.unshare(kernel_namespaces.CLONE_NEWCGROUP)
+
+
+@record
+class BringUpLoopback:
+    """Bring up `lo` of a new network namespace, which starts down."""
+
+    origin: str
+
+    def describe(self) -> str:
+        """Return one line, in the imperative."""
+        return "bring up the loopback interface"
+
+    def apply(self, at: World) -> None:
+        """Set IFF_UP."""
+        del at
+        network.bring_up("lo")
+
+
+def birth(spec: Spec) -> Birth:
+    """Return how container init is born."""
+    joins = tuple([one.type for one in spec.linux.namespaces if one.path])
+    new = tuple([one.type for one in spec.linux.namespaces if not one.path])
+    return Birth(
+        new=new,
+        joins=joins,
+        intermediate=bool(joins) and has_user_namespace(spec),
+        time_offsets=tuple(
+            [(clock, one.secs, one.nanosecs) for clock, one in spec.linux.time_offsets.items()]
+        ),
+    )
+
+
+def has_user_namespace(spec: Spec) -> bool:
+    """Tell whether the container has a user namespace of its own, new or joined."""
+    return any(one.type == "user" for one in spec.linux.namespaces)
+
+
+def is_new(spec: Spec, kind: str) -> bool:
+    """Tell whether the container gets a new namespace of this type."""
+    return any(one.type == kind and not one.path for one in spec.linux.namespaces)
+
+
+def is_private(spec: Spec, kind: str) -> bool:
+    """Tell whether the container has a namespace of this type, new or by path."""
+    return any(one.type == kind for one in spec.linux.namespaces)
+
+
+def open_steps(spec: Spec) -> list[Step]:
+    """Return the host steps: the files of namespaces that are joined."""
+    return [
+        OpenNamespace(one.type, one.path, f"linux.namespaces[{index}].path")
+        for index, one in enumerate(spec.linux.namespaces)
+        if one.path
+    ]
+
+
+def adopt_steps(spec: Spec, host: Host) -> list[Step]:
+    """Return what the runtime does for a child in a new user namespace."""
+    if not is_new(spec, "user"):
+        return []
+    uid_map, gid_map = spec.linux.uid_mappings, spec.linux.gid_mappings
+    privileged = host.euid == 0
+    steps: list[Step] = []
+    if denies_setgroups(spec, host):
+        steps.append(DenySetgroups("linux.gidMappings"))
+    direct_uid = privileged or _is_own_id(uid_map, host.euid)
+    direct_gid = privileged or _is_own_id(gid_map, host.egid)
+    if uid_map:
+        steps.append(WriteIdMap("uid", uid_map, direct_uid, "linux.uidMappings"))
+    if gid_map:
+        steps.append(WriteIdMap("gid", gid_map, direct_gid, "linux.gidMappings"))
+    return steps
+
+
+def denies_setgroups(spec: Spec, host: Host) -> bool:
+    """Tell whether setgroups(2) is not to be had in the container's user namespace."""
+    if not is_new(spec, "user"):
+        return not host.may_setgroups
+    return host.euid != 0 and _is_own_id(spec.linux.gid_mappings, host.egid)
+
+
+def _is_own_id(mappings: tuple[IdMapping, ...], own: int) -> bool:
+    # user_namespaces(7): without privilege only the own id may be mapped, and only as one line.
+    return len(mappings) == 1 and mappings[0].size == 1 and mappings[0].host_id == own
+
+
+def init_steps(spec: Spec) -> list[Step]:
+    """Return what container init does first in its namespaces."""
+    steps: list[Step] = []
+    born = birth(spec)
+    joins = tuple([kind for kind in born.joins if kind != "pid"])
+    if joins and not born.intermediate:
+        steps.append(JoinNamespaces(joins, "linux.namespaces"))
+    if has_user_namespace(spec):
+        steps.append(BecomeContainerRoot("linux.uidMappings"))
+    if is_new(spec, "cgroup"):
+        steps.append(NewCgroupNamespace(_origin(spec, "cgroup")))
+    if is_new(spec, "network"):
+        steps.append(BringUpLoopback(_origin(spec, "network")))
+    return steps
+
+
+def _origin(spec: Spec, kind: str) -> str:
+    for index, one in enumerate(spec.linux.namespaces):
+        if one.type == kind:
+            return f"linux.namespaces[{index}]"
+    return "linux.namespaces"
+
+
+def _write_proc(pid: int, name: str, text: str) -> None:
+    path = f"/proc/{pid}/{name}"
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, text.encode())
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise kernel_error(error.errno or 0, name, path) from None
+
+
+def _run_setuid_helper(name: str, args: list[str]) -> None:
+    import subprocess
+
+    # podman calls some verbs without PATH; setuid helpers live in the system's directories.
+    path = os.environ.get("PATH") or "/usr/sbin:/usr/bin:/sbin:/bin"
+    try:
+        done = subprocess.run(
+            [name, *args], env={"PATH": path}, capture_output=True, check=False, timeout=60
+        )
+    except FileNotFoundError:
+        raise HostError(
+            f"cannot run {name}, which an id mapping of more than the own id needs",
+            hint="install it: apt-get install uidmap",
+        ) from None
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        raise HostError(
+            f"{name} refuses the id mapping",
+            why=said[-1] if said else f"exit {done.returncode}",
+            hint="add the range to /etc/subuid and /etc/subgid",
+        )

@@ -1,0 +1,391 @@
+"""The process: limits, credentials, working directory and the look-up of its program.
+
+Shared by create and exec: one code path gives the first process and later ones their rights, so
+an exec never has more than it was told (CVE-2025-27612). Namespaces are behind us here.
+"""
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import stat
+
+from aisbx_runtime.oci.errors import (
+    IS_A_DIRECTORY,
+    NO_SUCH_PROGRAM,
+    NOT_EXECUTABLE,
+    NOT_IN_PATH,
+    CommandError,
+    Failure,
+    KernelError,
+    kernel_error,
+)
+from aisbx_runtime.oci.kernel import credentials, keyring
+from aisbx_runtime.oci.kernel.filter import install_filter
+from aisbx_runtime.oci.kernel.path import current_directory_is_reachable
+from aisbx_runtime.oci.kernel.process import PR_SET_KEEPCAPS, PR_SET_NO_NEW_PRIVS, prctl
+from aisbx_runtime.oci.record import record
+from aisbx_runtime.oci.spec import capabilities, rlimits
+from aisbx_runtime.oci.spec.model import Capabilities
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from aisbx_runtime.oci.host import Host
+    from aisbx_runtime.oci.plan.step import Step, World
+    from aisbx_runtime.oci.spec.model import Process, User
+
+_DEFAULT_UMASK = 0o022
+_RLIM_INFINITY = (1 << 64) - 1
+KEEP_GROUPS = "run.oci.keep_original_groups"  # podman --group-add keep-groups
+
+
+@record
+class JoinKeyring:
+    """Give the container a session keyring of its own, so that it cannot read the caller's."""
+
+    name: str
+    origin: str
+
+    def describe(self) -> str:
+        """Return one line, in the imperative."""
+        return "join a new session keyring"
+
+    def apply(self, at: World) -> None:
+        """Join it. A kernel without keyrings has none to protect."""
+        del at
+        try:
+            keyring.join_session_keyring(self.name)
+        except KernelError as error:
+            if error.errno not in {errno.ENOSYS, errno.EDQUOT}:
+                raise
+
+
+@record
+class SetNoNewPrivileges:
+    """Make set-user-id programs and file capabilities powerless from here on."""
+
+    origin: str
+
+    def describe(self) -> str:
+        """Return one line, in the imperative."""
+        return "set no_new_privs"
+
+    def apply(self, at: World) -> None:
+        """See prctl(2), PR_SET_NO_NEW_PRIVS."""
+        del at
+        prctl(PR_SET_NO_NEW_PRIVS, 1)
+
+
+@record
+class SetRlimit:
+    """Set one resource limit."""
+
+    type: str
+    soft: int
+    hard: int
+    origin: str
+
+    def describe(self) -> str:
+        """Return one line, in the imperative."""
+        return f"limit {self.type} to {_shown(self.soft)}, at most {_shown(self.hard)}"
+
+    def apply(self, at: World) -> None:
+        """See setrlimit(2)."""
+        del at
+        pair = (_limit(self.soft), _limit(self.hard))
+        try:
+            resource.setrlimit(rlimits.NUMBERS[self.type], pair)
+        except ValueError:
+            # CPython turns EPERM into this.
+            raise kernel_error(errno.EPERM, "setrlimit", self.type) from None
+        except OSError as error:
+            raise kernel_error(error.errno or 0, "setrlimit", self.type) from None
+
+
+def _limit(value: int) -> int:
+    return resource.RLIM_INFINITY if value == _RLIM_INFINITY else value
+
+
+def _shown(value: int) -> str:
+    return "unlimited" if value == _RLIM_INFINITY else str(value)
+
+
+@record
+class InstallFilter:
+    """Install the seccomp filter early: without no_new_privs only CAP_SYS_ADMIN may do it."""
+
+    flags: int
+    origin: str
+
+    def describe(self) -> str:
+        """Return one line, in the imperative."""
+        return "install the seccomp filter (before the capabilities go: no_new_privs is off)"
+
+    def apply(self, at: World) -> None:
+        """Install it; all that follows must pass it."""
+        install_filter(at.filter_program, self.flags)
+
+
+@record
+class DropBoundingSet:
+    """Take capabilities away for good."""
+
+    keep: int
+    last: int
+    origin: str
+
+    def describe(self) -> str:
+        """Return one line, in the imperative."""
+        return f"keep in the bounding set: {_names(self.keep)}"
+
+    def apply(self, at: World) -> None:
+        """Drop every other one, up to the last that this kernel knows."""
+        del at
+        for number in range(self.last + 1):
+            if not self.keep >> number & 1:
+                credentials.drop_from_bounding_set(number)
+
+
+@record
+class SetUser:
+    """Become the user of the process, still with the capabilities to set what follows."""
+
+    user: User
+    set_groups: bool
+    origin: str
+
+    def describe(self) -> str:
+        """Return one line, in the imperative."""
+        user = self.user
+        groups = f", groups {list(user.additional_gids)}" if user.additional_gids else ""
+        umask = _DEFAULT_UMASK if user.umask is None else user.umask
+        return f"become uid {user.uid}, gid {user.gid}{groups}, umask {umask:04o}"
+
+    def apply(self, at: World) -> None:
+        """Set groups, gid, uid in this order: after the uid is gone nothing may be set."""
+        del at
+        user = self.user
+        os.umask(_DEFAULT_UMASK if user.umask is None else user.umask)
+        _give_stdio_to(user.uid)
+        prctl(PR_SET_KEEPCAPS, 1)
+        if self.set_groups:
+            os.setgroups(user.additional_gids)
+        os.setresgid(user.gid, user.gid, user.gid)
+        os.setresuid(user.uid, user.uid, user.uid)
+        prctl(PR_SET_KEEPCAPS, 0)
+
+
+def _give_stdio_to(uid: int) -> None:
+    # So that a program may open /dev/stdout, which is a link to its fd. Only pipes and terminals
+    # that were made for the container: a file or a device is somebody's own (CVE-2026-88265).
+    for fd in (0, 1, 2):
+        try:
+            found = os.fstat(fd)
+            is_terminal = stat.S_ISCHR(found.st_mode) and os.isatty(fd)
+            if found.st_uid != uid and (stat.S_ISFIFO(found.st_mode) or is_terminal):
+                os.fchown(fd, uid, -1)
+        except OSError:
+            # Closed, or not ours to give: then the program can still use the fd it has.
+            continue
+
+
+@record
+class SetCapabilities:
+    """Set the remaining four capability sets."""
+
+    effective: int
+    permitted: int
+    inheritable: int
+    ambient: int
+    origin: str
+
+    def describe(self) -> str:
+        """Return one line, in the imperative."""
+        return (
+            f"set capabilities: effective {_names(self.effective)}; "
+            f"permitted {_names(self.permitted)}; inheritable {_names(self.inheritable)}; "
+            f"ambient {_names(self.ambient)}"
+        )
+
+    def apply(self, at: World) -> None:
+        """See capset(2). The kernel wants ambient to be permitted and inheritable."""
+        del at
+        credentials.capset(self.effective, self.permitted, self.inheritable)
+        credentials.set_ambient(self.ambient)
+
+
+def _names(mask: int) -> str:
+    known = [name for name, number in capabilities.NUMBERS.items() if mask >> number & 1]
+    if len(known) == len(capabilities.NUMBERS):
+        return "all"
+    return " ".join(known) or "none"
+
+
+@record
+class EnterDirectory:
+    """Enter the working directory with the rights of the runtime, before the user is switched."""
+
+    path: str
+    final: bool
+    origin: str
+
+    def describe(self) -> str:
+        """Return one line, in the imperative."""
+        when = "as the user" if self.final else "before the user is switched"
+        return f"enter {self.path} {when}"
+
+    def apply(self, at: World) -> None:
+        """Enter it; the second time any failure counts, and it must lie inside the root."""
+        del at
+        try:
+            os.chdir(self.path)
+        except OSError as error:
+            if error.errno == errno.EACCES and not self.final:
+                # The user may enter what root squashed away, or the other way round: try both.
+                return
+            if error.errno == errno.EACCES and self._is_here():
+                return
+            raise _directory_error(self.path, error) from None
+        if not current_directory_is_reachable():
+            # CVE-2024-21626: the directory came in by a leaked fd.
+            raise Failure(
+                f"the working directory {self.path} lies outside the container",
+                hint="choose a process.cwd that is a directory of the rootfs",
+            )
+
+    def _is_here(self) -> bool:
+        try:
+            return os.getcwd() == os.path.normpath(self.path)
+        except OSError:
+            return False
+
+
+def _directory_error(path: str, error: OSError) -> KernelError:
+    return kernel_error(error.errno or 0, "chdir", path)
+
+
+@record
+class FindProgram:
+    """Look up the program, so that a missing one already fails in create, in runc's words."""
+
+    name: str
+    search: str | None
+    origin: str
+
+    def describe(self) -> str:
+        """Return one line, in the imperative."""
+        return f"look up the program {self.name}"
+
+    def apply(self, at: World) -> None:
+        """Find it as execvp(3) would, with the PATH of the process."""
+        at.program = self._with_slash() if "/" in self.name else self._in_path()
+
+    def _with_slash(self) -> str:
+        path = self.name if self.name.startswith("/") else os.path.join(os.getcwd(), self.name)
+        try:
+            found = os.stat(path)
+        except PermissionError:
+            raise CommandError(NOT_EXECUTABLE.format(name=self.name)) from None
+        except OSError as error:
+            if error.errno not in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
+                raise kernel_error(error.errno or 0, "stat", self.name) from None
+            raise CommandError(NO_SUCH_PROGRAM.format(name=self.name)) from None
+        if stat.S_ISDIR(found.st_mode):
+            raise CommandError(IS_A_DIRECTORY.format(name=self.name))
+        if not _is_executable(path):
+            raise CommandError(NOT_EXECUTABLE.format(name=self.name))
+        return path
+
+    def _in_path(self) -> str:
+        refused = False
+        for directory in (self.search or "").split(":"):
+            path = os.path.join(os.getcwd(), directory, self.name)
+            try:
+                found = os.stat(path)
+            except OSError:
+                continue
+            if stat.S_ISREG(found.st_mode):
+                if _is_executable(path):
+                    return path
+                refused = True
+        sentence = NOT_EXECUTABLE if refused else NOT_IN_PATH
+        raise CommandError(sentence.format(name=self.name))
+
+
+def _is_executable(path: str) -> bool:
+    return os.access(path, os.X_OK, effective_ids=True)
+
+
+def mask_of(names: tuple[str, ...], host: Host) -> int:
+    """Return the bit mask of the capabilities that this kernel knows."""
+    mask = 0
+    for name in names:
+        number = capabilities.NUMBERS.get(name)
+        if number is not None and number <= host.last_capability:
+            mask |= 1 << number
+    return mask
+
+
+def warnings(process: Process, host: Host) -> list[str]:
+    """Return a sentence for each capability that is ignored (config.md: SHOULD log a warning)."""
+    sets = process.capabilities
+    if sets is None:
+        return []
+    asked = (*sets.bounding, *sets.effective, *sets.permitted, *sets.inheritable, *sets.ambient)
+    unknown = [name for name in dict.fromkeys(asked) if not mask_of((name,), host)]
+    return [f"process.capabilities: {name} is unknown here and ignored" for name in unknown]
+
+
+def rlimit_steps(process: Process) -> list[Step]:
+    """Return the resource limits."""
+    return [
+        SetRlimit(one.type, one.soft, one.hard, f"process.rlimits[{index}]")
+        for index, one in enumerate(process.rlimits)
+    ]
+
+
+def steps(
+    process: Process, host: Host, *, filter_flags: int | None, set_groups: bool
+) -> list[Step]:
+    """Return the last steps of container init, in the order that `build` explains."""
+    found: list[Step] = []
+    if process.no_new_privileges:
+        found.append(SetNoNewPrivileges("process.noNewPrivileges"))
+    found.extend(rlimit_steps(process))
+    found.append(EnterDirectory(process.cwd, final=False, origin="process.cwd"))
+    if filter_flags is not None and not process.no_new_privileges:
+        found.append(InstallFilter(filter_flags, "linux.seccomp"))
+    found.extend(_credential_steps(process, host, set_groups=set_groups))
+    found.append(EnterDirectory(process.cwd, final=True, origin="process.cwd"))
+    found.append(FindProgram(process.args[0], path_of(process), "process.args[0]"))
+    return found
+
+
+def path_of(process: Process) -> str | None:
+    """Return PATH of the process's environment; the last one counts, as in execve's reader."""
+    for entry in reversed(process.env):
+        if entry.startswith("PATH="):
+            return entry[5:]
+    return None
+
+
+def _credential_steps(process: Process, host: Host, *, set_groups: bool) -> list[Step]:
+    # Without capabilities in config.json there are none, as in runc.
+    sets = process.capabilities or Capabilities()
+    permitted, inheritable = mask_of(sets.permitted, host), mask_of(sets.inheritable, host)
+    # capabilities(7): ambient is limited to what is permitted and inheritable. `runc spec` asks
+    # for more and no runtime complains: the rest cannot be had.
+    ambient = mask_of(sets.ambient, host) & permitted & inheritable
+    return [
+        DropBoundingSet(
+            mask_of(sets.bounding, host), host.last_capability, "process.capabilities.bounding"
+        ),
+        SetUser(process.user, set_groups, "process.user"),
+        SetCapabilities(
+            mask_of(sets.effective, host),
+            permitted,
+            inheritable,
+            ambient,
+            "process.capabilities",
+        ),
+    ]

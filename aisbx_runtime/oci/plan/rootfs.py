@@ -1,0 +1,287 @@
+"""The root: attaching the rootfs, propagation, pivot_root, read-only root. Mounts live in `mounts`."""
+from __future__ import annotations
+
+import os
+
+from aisbx_runtime.oci.errors import Failure, kernel_error
+from aisbx_runtime.oci.kernel import mount
+from aisbx_runtime.oci.kernel.mount import AT_FDCWD, AT_RECURSIVE, OPEN_TREE_CLONE
+from aisbx_runtime.oci.plan import namespaces
+from aisbx_runtime.oci.record import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from aisbx_runtime.oci.plan.step import Step, World
+    from aisbx_runtime.oci.spec.model import Spec
+
+# Propagation of the rootfs by its OCI name -> (MS_*, recursive).
+PROPAGATION = {
+    "private": (mount.MS_PRIVATE, False),
+    "rprivate": (mount.MS_PRIVATE, True),
+    "slave": (mount.MS_SLAVE, False),
+    "rslave": (mount.MS_SLAVE, True),
+    "shared": (mount.MS_SHARED, False),
+    "rshared": (mount.MS_SHARED, True),
+    "unbindable": (mount.MS_UNBINDABLE, False),
+    "runbindable": (mount.MS_UNBINDABLE, True),
+}
+
+
+@record
+class CloneRootfs:
+    """Take a copy of the mount tree at the rootfs, so that only fds are used from here on."""
+
+    path: str
+    propagation: int
+    origin: str
+
+    def describe(self) -> str:
+        """Return one line, in the imperative."""
+        return f"take the rootfs {self.path}"
+
+    def apply(self, at: World) -> None:
+        """Clone the tree; the fd is inherited by container init."""
+        flags = OPEN_TREE_CLONE | AT_RECURSIVE
+        tree_fd = mount.open_tree(AT_FDCWD, self.path, flags)
+        at.trees["root"] = tree_fd
+        # A copy is a peer of its source: without this a mount in the container appears outside.
+        mount.mount_setattr(tree_fd, propagation=self.propagation, recursive=True)
+
+
+@record
+class CutPropagation:
+    """Stop mounts of this new mount namespace from reaching the host (mount_namespaces(7))."""
+
+    propagation: int
+    origin: str
+
+    def describe(self) -> str:
+        """Return one line, in the imperative."""
+        return f"make every inherited mount {_NAMES[self.propagation]}"
+
+    def apply(self, at: World) -> None:
+        """Change the whole tree at once."""
+        del at
+        root_fd = os.open("/", os.O_PATH | os.O_CLOEXEC)
+        try:
+            mount.mount_setattr(root_fd, propagation=self.propagation, recursive=True, path="/")
+        finally:
+            os.close(root_fd)
+
+
+_NAMES = {mount.MS_PRIVATE: "private", mount.MS_SLAVE: "a slave", mount.MS_SHARED: "shared"}
+
+
+@record
+class AttachRootfs:
+    """Attach the rootfs on top of the old root, where no path has to be walked to reach it."""
+
+    origin: str
+
+    def describe(self) -> str:
+        """Return one line, in the imperative."""
+        return "attach the rootfs"
+
+    def apply(self, at: World) -> None:
+        """Mount it over "/"; paths still start at the old root, below it."""
+        at.root_fd = at.trees["root"]
+        mount.move_mount_to_path(at.root_fd, "/")
+
+
+@record
+class OpenRoot:
+    """Open the rootfs as a directory: there is no new mount namespace to attach it in."""
+
+    path: str
+    origin: str
+
+    def describe(self) -> str:
+        """Return one line, in the imperative."""
+        return f"open the rootfs {self.path}"
+
+    def apply(self, at: World) -> None:
+        """Open it; the mount namespace is the one that was joined, if any."""
+        try:
+            at.root_fd = os.open(self.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise kernel_error(error.errno or 0, "open", self.path) from None
+
+
+@record
+class PivotRoot:
+    """Make the rootfs the root and let go of the old one."""
+
+    origin: str
+
+    def describe(self) -> str:
+        """Return one line, in the imperative."""
+        return "pivot to the rootfs and detach the old root"
+
+    def apply(self, at: World) -> None:
+        """See pivot_root(2), `pivot_root(".", ".")`: no directory for the old root is needed."""
+        os.fchdir(at.root_fd)
+        mount.pivot_root_here()
+        # The old root now lies on top of the new one: "." is still the new root below it.
+        mount.umount_detach(".")
+        os.chdir("/")
+
+
+@record
+class ChangeRoot:
+    """Enter the rootfs by chroot: for --no-pivot, and without a mount namespace of its own."""
+
+    origin: str
+
+    def describe(self) -> str:
+        """Return one line, in the imperative."""
+        return "chroot to the rootfs"
+
+    def apply(self, at: World) -> None:
+        """See chroot(2)."""
+        os.fchdir(at.root_fd)
+        os.chroot(".")
+        os.chdir("/")
+
+
+@record
+class SetRootPropagation:
+    """Give the root the propagation that the spec asks for, when nothing is mounted any more."""
+
+    name: str
+    origin: str
+
+    def describe(self) -> str:
+        """Return one line, in the imperative."""
+        return f"make the root {self.name}"
+
+    def apply(self, at: World) -> None:
+        """Change the root mount, or all mounts below it as well."""
+        propagation, recursive = PROPAGATION[self.name]
+        mount.mount_setattr(at.root_fd, propagation=propagation, recursive=recursive, path="/")
+
+
+@record
+class MakeRootReadOnly:
+    """Make the root mount, and only it, read-only."""
+
+    origin: str
+
+    def describe(self) -> str:
+        """Return one line, in the imperative."""
+        return "make the root read-only"
+
+    def apply(self, at: World) -> None:
+        """Set MOUNT_ATTR_RDONLY on the root mount."""
+        attributes = mount.MOUNT_ATTR_RDONLY
+        mount.mount_setattr(at.root_fd, attr_set=attributes, path="/")
+
+
+@record
+class OpenProc:
+    """Keep the runtime's own procfs for writes under /proc: the container's may be a trap.
+
+    See CVE-2025-52881: whatever is written to the container's /proc may be redirected.
+    """
+
+    origin: str
+
+    def describe(self) -> str:
+        """Return one line, in the imperative."""
+        return "keep a private procfs"
+
+    def apply(self, at: World) -> None:
+        """Clone the mount without what is mounted on it."""
+        at.proc_fd = mount.open_tree(AT_FDCWD, "/proc", OPEN_TREE_CLONE)
+
+
+@record
+class MakeWorkingDirectory:
+    """Make the working directory where the rootfs lacks it, as runc does: engines rely on it."""
+
+    path: str
+    origin: str
+
+    def describe(self) -> str:
+        """Return one line, in the imperative."""
+        return f"make the working directory {self.path} if it is missing"
+
+    def apply(self, at: World) -> None:
+        """Make it and its parents with mode 0755."""
+        from aisbx_runtime.oci.kernel.path import make_dirs_in_root
+
+        os.close(make_dirs_in_root(at.root_fd, self.path))
+
+
+def has_mount_namespace(spec: Spec) -> bool:
+    """Tell whether the container gets a mount namespace that is its own."""
+    return namespaces.is_new(spec, "mount")
+
+
+def check(spec: Spec) -> None:
+    """Refuse what would change the mounts of somebody else. Raises Failure."""
+    if has_mount_namespace(spec):
+        return
+    asked = {
+        "mounts": spec.mounts,
+        "linux.maskedPaths": spec.linux.masked_paths,
+        "linux.readonlyPaths": spec.linux.readonly_paths,
+        "root.readonly": spec.root.readonly,
+    }
+    for name, value in asked.items():
+        if value:
+            raise Failure(
+                f"{name} needs a new mount namespace: it would change mounts outside the container",
+                where="config.json",
+                hint='add {"type": "mount"} to linux.namespaces',
+            )
+
+
+def host_steps(spec: Spec, bundle: str) -> list[Step]:
+    """Return what the runtime prepares before container init is born."""
+    if not has_mount_namespace(spec):
+        return []
+    path = path_of(spec, bundle)
+    return [CloneRootfs(path, inherited(spec), "root.path")]
+
+
+def path_of(spec: Spec, bundle: str) -> str:
+    """Return the absolute host path of the rootfs (config.md: relative to the bundle)."""
+    return os.path.normpath(os.path.join(bundle, spec.root.path))
+
+
+def inherited(spec: Spec) -> int:
+    """Return the propagation (MS_*) of what the container inherits or is given."""
+    # What is cloned or inherited may at most receive: a peer would send mounts to the host.
+    if spec.linux.rootfs_propagation in {"private", "rprivate"}:
+        return mount.MS_PRIVATE
+    return mount.MS_SLAVE
+
+
+def attach_steps(spec: Spec, bundle: str) -> list[Step]:
+    """Return how container init gets hold of the root."""
+    if not has_mount_namespace(spec):
+        return [OpenRoot(path_of(spec, bundle), "root.path")]
+    return [
+        CutPropagation(inherited(spec), "linux.rootfsPropagation"),
+        AttachRootfs("root.path"),
+    ]
+
+
+def pivot_steps(spec: Spec, *, no_pivot: bool) -> list[Step]:
+    """Return how container init enters the root."""
+    if has_mount_namespace(spec) and not no_pivot:
+        return [PivotRoot("root.path")]
+    return [ChangeRoot("--no-pivot" if no_pivot else "linux.namespaces")]
+
+
+def confine_steps(spec: Spec) -> list[Step]:
+    """Return what is left to do to the root once nothing is mounted on it any more."""
+    steps: list[Step] = []
+    if spec.root.readonly:
+        steps.append(MakeRootReadOnly("root.readonly"))
+    wanted = spec.linux.rootfs_propagation
+    if wanted and has_mount_namespace(spec) and PROPAGATION[wanted][0] != inherited(spec):
+        steps.append(SetRootPropagation(wanted, "linux.rootfsPropagation"))
+    return steps
+
+

@@ -1,0 +1,82 @@
+"""What the runtime says: results on stdout, a failure once on stderr and once in the log.
+
+Engines bind this (contract.md 0, 1 to 4): success is silent, a failure is one line and one JSON
+object, and neither a closed stdout nor a log that cannot be opened changes the exit code.
+"""
+from __future__ import annotations
+
+import os
+import time
+
+from aisbx_runtime.oci import jsontext
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from aisbx_runtime.oci.errors import Failure
+    from aisbx_runtime.oci.flags import Values
+
+PROGRAM = "aisbx-runtime"
+
+
+def out(text: str) -> None:
+    """Write a result to stdout."""
+    _write(1, text)
+
+
+def _write(fd: int, text: str) -> None:
+    rest = text.encode(errors="surrogateescape")
+    try:
+        while rest:
+            rest = rest[os.write(fd, rest) :]
+    except OSError:
+        # Closed, or opened for reading only: there is nobody to tell.
+        return
+
+
+def failed(failure: Failure, options: Values, subject: str) -> None:
+    """Report a failure, the only time: on stderr, and in the file that --log names."""
+    line = failure.line().replace("\n", " ")
+    head = f"{PROGRAM}: {subject}: " if subject else f"{PROGRAM}: "
+    if _is_terminal(2):
+        _write(2, f"{head}{failure.what}{': ' if failure.why else ''}{failure.why}\n")
+        for label, text in (("at:", failure.where), ("hint:", failure.hint)):
+            if text:
+                _write(2, f"  {label:<6}{text}\n")
+    else:
+        _write(2, f"{head}{line}\n")
+    fields = {"where": failure.where, "hint": failure.hint}
+    _log(options, "error", line, {name: text for name, text in fields.items() if text})
+
+
+def debug(options: Values, message: str, *, level: str = "debug") -> None:
+    """Log what is only asked for with --debug: an engine reads the log as one failure."""
+    if options.flag("debug"):
+        _log(options, level, message, {})
+
+
+def _log(options: Values, level: str, message: str, fields: dict[str, str]) -> None:
+    path = options.text("log")
+    if not path:
+        if level != "error":
+            _write(2, f"{level}: {message}\n")
+        return
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    if options.text("log-format") == "json":
+        entry = {"level": level, "time": now, "msg": message, **fields}
+        text = jsontext.dump(entry)
+    else:
+        text = f'time="{now}" level={level} msg={jsontext.dump(message)}'
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError:
+        # containerd's last delete names a log whose directory is gone already.
+        return
+    _write(fd, text + "\n")
+    os.close(fd)
+
+
+def _is_terminal(fd: int) -> bool:
+    try:
+        return os.isatty(fd)
+    except OSError:
+        return False

@@ -1,0 +1,44 @@
+"""Seccomp: the profile of config.json becomes the BPF program that the stub installs.
+
+`cache.program` returns the program, `flags_of` the flags to install it with; `compiler` is only
+loaded when the cache has no entry. Installing is the stub's; reading config.json is `spec`'s.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from aisbx_runtime.oci.spec.model import Seccomp
+
+# include/uapi/linux/seccomp.h, SECCOMP_FILTER_FLAG_*
+TSYNC = 1
+LOG = 2
+SPEC_ALLOW = 4
+FLAGS = {
+    "SECCOMP_FILTER_FLAG_TSYNC": TSYNC,
+    "SECCOMP_FILTER_FLAG_LOG": LOG,
+    "SECCOMP_FILTER_FLAG_SPEC_ALLOW": SPEC_ALLOW,
+}
+WAIT_KILLABLE_RECV = "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"
+
+
+def flags_of(seccomp: Seccomp) -> int:
+    """Return the flags of seccomp(2) for this profile. Raises SpecError."""
+    if seccomp.flags is None:
+        # runc and crun do so: without it the kernel turns on its costly mitigation of speculative
+        # store bypass for every process that has a filter. An empty list asks for that.
+        return SPEC_ALLOW
+    flags = 0
+    for position, name in enumerate(seccomp.flags):
+        if name == WAIT_KILLABLE_RECV:
+            from aisbx_runtime.oci.errors import SpecError
+
+            # seccomp(2): EINVAL without SECCOMP_FILTER_FLAG_NEW_LISTENER.
+            raise SpecError(
+                f"linux.seccomp.flags[{position}]: {name} needs SCMP_ACT_NOTIFY,"
+                " which is not in this version",
+                where="config.json",
+                hint="remove the flag: the kernel refuses it without a listener",
+            )
+        flags |= FLAGS[name]
+    return flags

@@ -1,0 +1,217 @@
+/*
+ * The stub: what container init becomes while it waits for `start` (architecture.md 5).
+ *
+ * It waits, closes what the program must not get, installs the seccomp filter, executes the
+ * program, and reports why if that fails.  Everything else was done before, by init.
+ *
+ * Freestanding and static, because the rootfs is hostile (nothing of it may be loaded) and the
+ * memory is charged to the container (one page of code, two of stack).  It is started from a
+ * sealed memfd, so that /proc/self/exe is no program of the host (CVE-2019-5736).
+ *
+ *   argv[0]   "aisbx-stub"
+ *   argv[1]   KIND,FD,FILTER_FD,FILTER_FLAGS,KEEP
+ *             KIND 0: FD is a listening unix stream socket, the first connection is taken
+ *             KIND 1: FD is a connected socket
+ *             on either connection the byte 'g' is the start, EOF ends the stub: a `start` that
+ *             is killed before it has said so has not started anything
+ *             FILTER_FD: a file that holds the array of struct sock_filter, or -1
+ *             FILTER_FLAGS: those of seccomp(2); KEEP: how many descriptors after 2 are kept
+ *   argv[2]   the absolute path of the program
+ *   argv[3..] the program's argv; the environment is the program's
+ *
+ * On the connection: "SYSCALL ERRNO" (such as "execve 8") and exit status 1 if the program could
+ * not be started, nothing but the end of the stream if it runs.
+ */
+#include <asm/errno.h>
+#include <asm/signal.h>
+#include <asm/unistd.h>
+#include <linux/close_range.h>
+#include <linux/fcntl.h>
+#include <linux/filter.h>
+#include <linux/prctl.h>
+#include <linux/seccomp.h>
+
+enum { NOT_FOR_YOU = 125, LAST_SIGNAL = 64 };
+
+#if defined(__x86_64__)
+__asm__(".globl _start\n_start:\n\txor %ebp, %ebp\n\tmov %rsp, %rdi\n\tand $-16, %rsp\n\tcall stub\n");
+
+static long kernel(long number, long a, long b, long c, long d)
+{
+	register long fourth __asm__("r10") = d;
+	long result;
+	__asm__ volatile("syscall"
+			 : "=a"(result)
+			 : "a"(number), "D"(a), "S"(b), "d"(c), "r"(fourth)
+			 : "rcx", "r11", "memory");
+	return result;
+}
+#elif defined(__aarch64__)
+__asm__(".globl _start\n_start:\n\tmov x29, #0\n\tmov x0, sp\n\tbl stub\n");
+
+static long kernel(long number, long a, long b, long c, long d)
+{
+	register long nr __asm__("x8") = number;
+	register long x0 __asm__("x0") = a;
+	register long x1 __asm__("x1") = b;
+	register long x2 __asm__("x2") = c;
+	register long x3 __asm__("x3") = d;
+	__asm__ volatile("svc #0" : "+r"(x0) : "r"(nr), "r"(x1), "r"(x2), "r"(x3) : "memory");
+	return x0;
+}
+#else
+#error "the stub knows x86-64 and aarch64 only"
+#endif
+
+static _Noreturn void leave(int status)
+{
+	kernel(__NR_exit_group, status, 0, 0, 0);
+	for (;;) /* the filter may refuse exit_group; SIGILL or SIGTRAP ends us nevertheless */
+		__builtin_trap();
+}
+
+static void on_signal(int signal)
+{
+	leave(128 + signal);
+}
+
+/* A stop or a continue can interrupt these calls: signal(7), "Interruption of system calls". */
+static long patiently(long number, long a, long b, long c, long d)
+{
+	long result;
+	do
+		result = kernel(number, a, b, c, d);
+	while (result == -EINTR);
+	return result;
+}
+
+static _Noreturn void fail(int connection, const char *call, long error)
+{
+	char report[32], digits[8];
+	unsigned length = 0, count = 0;
+
+	while (*call)
+		report[length++] = *call++;
+	report[length++] = ' ';
+	do
+		digits[count++] = '0' + error % 10;
+	while (error /= 10);
+	while (count)
+		report[length++] = digits[--count];
+	patiently(__NR_write, connection, (long)report, length, 0);
+	leave(1);
+}
+
+/* Read a decimal number that ends in `end` and step over both; anything else is no call of ours. */
+static int number_of(const char **text, char end)
+{
+	const char *at = *text;
+	int sign = 1, value = 0, digits = 0;
+
+	if (*at == '-')
+		sign = -1, at++;
+	for (; *at >= '0' && *at <= '9' && digits < 9; at++, digits++)
+		value = value * 10 + (*at - '0');
+	if (!digits || *at != end)
+		leave(NOT_FOR_YOU);
+	*text = at + 1;
+	return sign * value;
+}
+
+static int same(const char *left, const char *right)
+{
+	while (*left && *left == *right)
+		left++, right++;
+	return *left == *right;
+}
+
+/*
+ * pid_namespaces(7): a signal without a handler never reaches the first process of a pid
+ * namespace, so `kill` of a created container needs handlers.  execve turns each of them into
+ * the default action, which also undoes what init inherited as ignored (SIGPIPE from python).
+ */
+static void take_signals(void)
+{
+	struct sigaction leaves = { .sa_handler = on_signal, .sa_flags = SA_RESTORER };
+	struct sigaction standard = { .sa_handler = SIG_DFL };
+	unsigned long none = 0;
+
+	/* x86-64 insists on a restorer; on_signal does not return, so none is ever run. */
+	for (int n = 1; n <= LAST_SIGNAL; n++) {
+		int harmless = n == SIGCHLD || n == SIGCONT || n == SIGURG || n == SIGWINCH ||
+			       n == SIGTSTP || n == SIGTTIN || n == SIGTTOU;
+		kernel(__NR_rt_sigaction, n, (long)(harmless ? &standard : &leaves), 0,
+		       sizeof(sigset_t));
+	}
+	/* Only now: what was sent while init had it blocked is answered here, not lost. */
+	kernel(__NR_rt_sigprocmask, SIG_SETMASK, (long)&none, 0, sizeof(none));
+}
+
+/* Return the connection on which the start came. */
+static int wait_for_start(int kind, int fd)
+{
+	char go = 0;
+
+	if (kind == 0)
+		fd = patiently(__NR_accept4, fd, 0, 0, O_CLOEXEC); /* SOCK_CLOEXEC is O_CLOEXEC */
+	if (fd < 0 || patiently(__NR_read, fd, (long)&go, 1, 0) != 1 || go != 'g')
+		leave(1); /* the runtime is gone: nobody is left to report to */
+	return fd;
+}
+
+static void install_filter(int connection, int filter_fd, int flags)
+{
+	struct sock_filter filter[BPF_MAXINSNS + 1]; /* one more: too long is seen, not cut off */
+	struct sock_fprog program = { .filter = filter };
+	long size = patiently(__NR_pread64, filter_fd, (long)filter, sizeof(filter), 0);
+	long result;
+
+	if (size < 0)
+		fail(connection, "pread64", -size);
+	if (size % sizeof(filter[0]))
+		fail(connection, "seccomp", EINVAL);
+	program.len = size / sizeof(filter[0]);
+	result = kernel(__NR_seccomp, SECCOMP_SET_MODE_FILTER, flags, (long)&program, 0);
+	/* seccomp(2): with TSYNC a positive result is a thread that did not follow. */
+	if (result)
+		fail(connection, "seccomp", result < 0 ? -result : ESRCH);
+}
+
+__attribute__((used)) _Noreturn void stub(long *stack)
+{
+	long count = stack[0];
+	char **argv = (char **)(stack + 1);
+	char **environment = argv + count + 1;
+	const char *numbers;
+	int kind, fd, filter_fd, flags, first, connection;
+	long result;
+
+	if (count < 4 || !same(argv[0], "aisbx-stub"))
+		leave(NOT_FOR_YOU);
+	numbers = argv[1];
+	kind = number_of(&numbers, ',');
+	fd = number_of(&numbers, ',');
+	filter_fd = number_of(&numbers, ',');
+	flags = number_of(&numbers, ',');
+	first = 3 + number_of(&numbers, '\0'); /* the first descriptor that is not kept */
+	/* Our own descriptors must not be among those that the program gets. */
+	if ((kind | 1) != 1 || first < 3 || fd < first || (filter_fd != -1 && filter_fd < first))
+		leave(NOT_FOR_YOU);
+
+	/* execve made us dumpable again; until the filter holds, nobody may trace us or open
+	 * our descriptors through /proc (CVE-2016-9962). */
+	kernel(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0);
+	take_signals();
+	kernel(__NR_prctl, PR_SET_NAME, (long)"aisbx-init", 0, 0);
+
+	connection = wait_for_start(kind, fd);
+	/* Close on execve, not now: the connection and the filter are still needed. */
+	result = kernel(__NR_close_range, first, ~0U, CLOSE_RANGE_CLOEXEC, 0);
+	if (result < 0)
+		fail(connection, "close_range", -result);
+	/* Last, because the filter may forbid all of the above. */
+	if (filter_fd != -1)
+		install_filter(connection, filter_fd, flags);
+	result = kernel(__NR_execve, (long)argv[2], (long)(argv + 3), (long)environment, 0);
+	fail(connection, "execve", -result);
+}

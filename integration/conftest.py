@@ -1,0 +1,126 @@
+"""Fixtures of the integration suite: the runtime under test, bundles, and the leak check.
+
+AISBX_TEST_RUNTIME names the binary under test; the default is the checkout's own.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from typing import TYPE_CHECKING
+
+import pytest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(HERE)
+if ROOT not in sys.path:
+    sys.path.insert(0, ROOT)  # the modules beside this one are imported as integration.*
+
+from integration import host, leaks  # noqa: E402
+from integration.bundle import Bundle, Template  # noqa: E402
+from integration.runtime import Runtime  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+BUNDLE_NUMBERS = itertools.count(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if str(item.path).startswith(HERE + os.sep):
+            item.add_marker("root")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _isolation() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    host.isolate()
+
+
+@pytest.fixture(scope="session")
+def program() -> str:
+    path = os.environ.get("AISBX_TEST_RUNTIME", f"{ROOT}/bin/aisbx-runtime")
+    if not os.access(path, os.X_OK):
+        pytest.skip(f"{path} is missing: make build")
+    return os.path.abspath(path)
+
+
+@pytest.fixture(scope="session")
+def scratch(_isolation: None) -> Iterator[str]:
+    """A directory that every user may pass through: pytest's own are 0700."""
+    with tempfile.TemporaryDirectory(prefix=f"aisbx-{host.MARK}-") as path:
+        host.mount("tmpfs", path, "tmpfs", data="mode=0755")
+        yield path
+        host.umount(path)
+
+
+@pytest.fixture(scope="session")
+def template(scratch: str) -> Template:
+    reason = host.lacks_program("busybox")
+    if reason:
+        pytest.skip(reason)
+    os.mkdir(f"{scratch}/template")
+    return Template(f"{scratch}/template")
+
+
+@pytest.fixture(scope="session")
+def state_root(scratch: str) -> str:
+    return f"{scratch}/state"
+
+
+@pytest.fixture(autouse=True)
+def _no_leaks(_isolation: None, state_root: str) -> Iterator[leaks.Snapshot]:
+    before = leaks.Snapshot(state_root, "/run/aisbx", "/run/runc")
+    yield before
+
+    assert before.leaks() == []
+
+
+@pytest.fixture
+def runtime(_no_leaks: leaks.Snapshot, program: str, state_root: str) -> Iterator[Runtime]:
+    made = Runtime(program, state_root)
+    yield made
+    made.clean(_no_leaks.processes)
+
+
+@pytest.fixture
+def new_bundle(_no_leaks: leaks.Snapshot, scratch: str, template: Template) -> Iterator[Callable[[], Bundle]]:
+    made: list[Bundle] = []
+
+    def make() -> Bundle:
+        container_id = f"{host.MARK}-{next(BUNDLE_NUMBERS)}"
+        made.append(Bundle(f"{scratch}/{container_id}", container_id, template))
+        return made[-1]
+
+    yield make
+    for bundle in made:
+        shutil.rmtree(bundle.path)
+
+
+@pytest.fixture
+def bundle(new_bundle: Callable[[], Bundle]) -> Bundle:
+    return new_bundle()
+
+
+@pytest.fixture(scope="session")
+def probe(scratch: str) -> Callable[[str], str]:
+    """Compile integration/probes/NAME.c into a static program and return its host path."""
+    reason = host.lacks_program("cc")
+    if reason:
+        pytest.skip(reason)
+
+    def compiled(name: str) -> str:
+        path = f"{scratch}/{name}"
+        if not os.path.exists(path):
+            source = f"{HERE}/probes/{name}.c"
+            subprocess.run(["cc", "-static", "-O1", "-Wall", "-o", path, source], check=True)
+        return path
+
+    return compiled

@@ -1,0 +1,35 @@
+"""Things on the host that several lifecycle tests mount or bind."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from integration import host
+
+
+@pytest.fixture
+def shared(_no_leaks, scratch):
+    """A shared mount of the session's mount namespace."""
+    path = f"{scratch}/shared"
+    os.mkdir(path)
+    host.mount("tmpfs", path, "tmpfs")
+    host.mount("", path, flags=host.MS_SHARED)
+    yield path
+    host.umount(path)
+    os.rmdir(path)
+
+
+@pytest.fixture
+def nested(_no_leaks, scratch):
+    """A mount with another one at below/."""
+    path = f"{scratch}/nested"
+    os.mkdir(path)
+    host.mount("tmpfs", path, "tmpfs")
+    os.mkdir(f"{path}/below")
+    host.mount("tmpfs", f"{path}/below", "tmpfs")
+    yield path
+    host.umount(f"{path}/below")
+    host.umount(path)
+    os.rmdir(path)

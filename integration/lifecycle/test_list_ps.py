@@ -1,0 +1,104 @@
+"""`list` and `ps`."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+
+def listed(runtime):
+    return {entry["id"]: entry for entry in json.loads(runtime("list", "--format", "json").out) or ()}
+
+
+def test_an_empty_list_is_json(runtime):
+    assert not json.loads(runtime("list", "--format", "json").ok().out)
+
+
+def test_list_has_every_container_with_its_status(runtime, new_bundle):
+    created = runtime.create(new_bundle())
+    running = runtime.started(new_bundle())
+    stopped = runtime.create(new_bundle()).start()
+    stopped.wait()
+    found = {key: entry["status"] for key, entry in listed(runtime).items()}
+
+    assert found == {created.id: "created", running.id: "running", stopped.id: "stopped"}
+
+
+def test_an_entry_of_the_list_is_a_state(runtime, bundle):
+    bundle.config["annotations"] = {"a": "b"}
+    container = runtime.started(bundle)
+    entry = listed(runtime)[bundle.id]
+
+    assert entry["pid"] == container.pid
+    assert entry["bundle"] == bundle.path
+    assert entry["annotations"] == {"a": "b"}
+    assert entry["created"] == container.state()["created"]
+
+
+@pytest.mark.parametrize("flag", ["-q", "--quiet"])
+def test_quiet_list_has_ids_only(runtime, bundle, flag):
+    runtime.create(bundle)
+
+    assert runtime("list", flag).lines == [bundle.id]
+
+
+def test_the_table_names_the_container(runtime, bundle):
+    container = runtime.create(bundle)
+    head, line = runtime("list").ok().lines
+
+    assert head.split()[:3] == ["ID", "PID", "STATUS"]
+    assert line.split()[:3] == [bundle.id, str(container.pid), "created"]
+
+
+def test_list_is_not_shaken_by_a_stray_directory(runtime, bundle, state_root):
+    import os
+
+    runtime.create(bundle)
+    os.mkdir(f"{state_root}/stray")
+    try:
+        result = runtime("list", "-q")
+    finally:
+        os.rmdir(f"{state_root}/stray")
+
+    assert bundle.id in result.lines
+
+
+@pytest.mark.parametrize("flags", [["--format", "json"], ["-f", "json"], ["--format=json"]])
+def test_ps_lists_host_pids(runtime, bundle, flags):
+    container = runtime.ready(bundle, "sleep 1000 & echo ready; wait")
+    result = runtime("ps", *flags, bundle.id).ok()
+    pids = json.loads(result.out)
+
+    assert result.err == ""
+    assert len(pids) == 2
+    assert container.pid in pids
+
+
+def test_ps_lists_exec_processes(runtime, bundle):
+    container = runtime.started(bundle)
+    path = f"{bundle.path}/exec.pid"
+    container.exec("/bin/sleep", "1000", flags=["-d", "--pid-file", path]).ok()
+    with open(path) as text:
+        pid = int(text.read())
+
+    assert sorted(json.loads(runtime("ps", "-f", "json", bundle.id).out)) == sorted(
+        [container.pid, pid],
+    )
+
+
+def test_the_table_of_ps_has_the_command(runtime, bundle):
+    container = runtime.started(bundle)
+    head, line = runtime("ps", bundle.id).ok().lines
+
+    assert "PID" in head
+    assert str(container.pid) in line.split()
+    assert line.endswith("sleep 1000")
+
+
+def test_ps_of_a_stopped_container_lists_nothing(runtime, bundle):
+    container = runtime.create(bundle).start()
+    container.wait()
+    result = runtime("ps", "--format", "json", bundle.id)
+
+    assert result.code != 0 or not json.loads(result.out)

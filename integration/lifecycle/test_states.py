@@ -1,0 +1,261 @@
+"""The life of a container as `state` tells it, and what each verb says in the wrong state."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import signal
+
+import pytest
+
+
+def test_a_created_container_waits_and_has_not_run_its_program(runtime, bundle):
+    container = runtime.create(bundle.script("echo started >/ran"))
+
+    assert container.status == "created"
+    assert not os.path.exists(f"{bundle.rootfs}/ran")
+
+
+def test_start_runs_the_program(runtime, bundle):
+    container = runtime.create(bundle.script("echo started >/ran")).start()
+
+    assert container.wait() == 0
+    assert os.path.exists(f"{bundle.rootfs}/ran")
+
+
+def test_state_is_never_created_again_once_start_has_returned(runtime, new_bundle):
+    # buildah 1.28 refuses every status but running and stopped after start.
+    seen = set()
+    for _ in range(5):
+        container = runtime.create(new_bundle().script("exec sleep 1000"))
+        container.start()
+        seen.add(container.status)
+
+    assert seen == {"running"}
+
+
+def test_a_container_whose_program_ended_is_stopped(runtime, bundle):
+    container = runtime.create(bundle.script("true")).start()
+    container.wait()
+
+    assert container.status == "stopped"
+
+
+def test_a_zombie_init_is_stopped(runtime, bundle):
+    container = runtime.create(bundle.script("true")).start()
+    container.wait_ended()
+
+    assert container.status == "stopped"
+
+
+def test_a_zombie_init_can_be_deleted(runtime, bundle):
+    container = runtime.create(bundle.script("true")).start()
+    container.wait_ended()
+    container.delete().ok()
+
+    assert container.verb("state").code == 1
+
+
+def test_state_has_what_engines_decode(runtime, bundle):
+    bundle.config["annotations"] = {"org.example.key": "value", "empty": ""}
+    container = runtime.started(bundle)
+    state = container.state()
+    created = datetime.datetime.fromisoformat(state["created"][:19] + "+00:00")
+    age = datetime.datetime.now(datetime.UTC) - created
+
+    assert state["id"] == bundle.id
+    assert state["pid"] == container.pid
+    assert state["bundle"] == bundle.path
+    assert state["annotations"] == {"org.example.key": "value", "empty": ""}
+    assert isinstance(state["ociVersion"], str)
+    assert state["created"].endswith("Z")
+    assert abs(age) < datetime.timedelta(minutes=2)
+
+
+def test_the_pid_of_a_stopped_container_is_zero(runtime, bundle):
+    container = runtime.create(bundle.script("true")).start()
+    container.wait()
+
+    assert container.state().get("pid", 0) == 0
+
+
+def test_state_writes_one_json_document_and_nothing_to_stderr(runtime, bundle):
+    result = runtime.started(bundle).verb("state")
+
+    assert result.err == ""
+    assert result.out.lstrip().startswith("{")
+
+
+def test_a_relative_bundle_is_reported_absolute(runtime, bundle):
+    bundle.save()
+    runtime.made.append(bundle.id)
+    runtime("create", "--bundle", ".", bundle.id, cwd=bundle.path).ok()
+    runtime("state", bundle.id)
+
+    assert f'"{bundle.path}"' in runtime("state", bundle.id).out
+
+
+def test_the_working_directory_is_the_default_bundle(runtime, bundle):
+    bundle.save()
+    runtime.made.append(bundle.id)
+
+    assert runtime("create", bundle.id, cwd=bundle.path).code == 0
+
+
+EXIT_7_ON_TERM = "trap 'exit 7' TERM; echo ready; while :; do sleep 1000 & wait; done"
+
+
+@pytest.mark.parametrize("name", ["TERM", "SIGTERM", "15", "sigterm", "term"])
+def test_kill_takes_a_signal_by_name_and_number(runtime, bundle, name):
+    container = runtime.ready(bundle, EXIT_7_ON_TERM)
+    container.kill(name).ok()
+
+    assert container.wait() == 7
+
+
+def test_kill_without_a_signal_sends_term(runtime, bundle):
+    container = runtime.ready(bundle, EXIT_7_ON_TERM)
+    container.verb("kill").ok()
+
+    assert container.wait() == 7
+
+
+@pytest.mark.parametrize("name", ["KILL", "9", "TERM"])
+def test_a_created_container_can_be_killed(runtime, bundle, name):
+    container = runtime.create(bundle)
+    container.kill(name).ok()
+
+    assert container.wait() != 0
+    assert container.status == "stopped"
+
+
+def test_killed_by_a_signal_is_seen_as_such_by_the_waiting_parent(runtime, bundle):
+    container = runtime.started(bundle)
+    container.kill("KILL").ok()
+
+    assert container.wait() == 128 + signal.SIGKILL
+
+
+def test_an_unknown_signal_is_refused(runtime, bundle):
+    container = runtime.started(bundle)
+
+    assert container.kill("NOSUCH").code != 0
+    assert container.status == "running"
+
+
+def test_kill_of_a_stopped_container_says_container_not_running(runtime, bundle):
+    container = runtime.create(bundle).start()
+    container.wait()
+    result = container.kill("KILL")
+
+    assert result.code == 1
+    assert "container not running" in result.err
+
+
+def test_kill_of_a_zombie_says_container_not_running(runtime, bundle):
+    container = runtime.create(bundle).start()
+    container.wait_ended()
+    result = container.kill("KILL")
+
+    assert result.code == 1
+    assert "container not running" in result.err
+
+
+@pytest.mark.parametrize("flag", ["--all", "-a"])
+def test_kill_all_of_a_stopped_container_succeeds(runtime, bundle, flag):
+    container = runtime.create(bundle).start()
+    container.wait()
+
+    assert container.kill("KILL", flag).code == 0
+
+
+def test_kill_all_reaches_every_process(runtime, bundle):
+    bundle.without_namespace("pid")
+    container = runtime.started(bundle, "sleep 1000 & exec sleep 1001")
+    container.kill("KILL", "--all").ok()
+
+    assert container.wait() == 128 + signal.SIGKILL  # the leak check sees to the other
+
+
+def test_kill_all_of_a_stopped_container_kills_what_is_left_in_the_cgroup(runtime, bundle):
+    # The shim does this when the container has no pid namespace of its own.
+    bundle.without_namespace("pid")
+    container = runtime.create(bundle.script("sleep 1000 & exit 0")).start()
+    container.wait()
+    container.kill("KILL", "--all").ok()
+    container.delete().ok()
+
+
+def test_delete_of_a_running_container_is_refused(runtime, bundle):
+    container = runtime.started(bundle)
+    result = container.delete()
+
+    assert result.code == 1
+    assert f"cannot delete container {bundle.id} that is not stopped: running" in result.err
+    assert container.status == "running"
+
+
+@pytest.mark.parametrize("flag", ["--force", "-f"])
+def test_delete_force_kills_a_running_container(runtime, bundle, flag):
+    container = runtime.started(bundle)
+    container.delete(flag).ok()
+
+    assert container.wait() == 128 + signal.SIGKILL
+    assert container.verb("state").code == 1
+
+
+def test_delete_force_removes_a_created_container(runtime, bundle):
+    container = runtime.create(bundle)
+    container.delete("--force").ok()
+
+    assert container.wait() == 128 + signal.SIGKILL
+
+
+def test_delete_force_of_a_container_without_a_pid_namespace_kills_all(runtime, bundle):
+    bundle.without_namespace("pid")
+    container = runtime.started(bundle, "sleep 1000 & exec sleep 1001")
+
+    assert container.delete("--force").code == 0
+
+
+def test_delete_of_an_unknown_container_says_container_does_not_exist(runtime):
+    result = runtime("delete", "nosuch")
+
+    assert result.code == 1
+    assert "container does not exist" in result.err
+
+
+def test_delete_force_of_an_unknown_container_succeeds_in_silence(runtime):
+    result = runtime("delete", "--force", "nosuch")
+
+    assert (result.code, result.out, result.err) == (0, "", "")
+
+
+@pytest.mark.parametrize("verb", ["start", "state", "kill", "pause", "resume", "ps", "delete"])
+def test_verbs_on_an_unknown_container_fail(runtime, verb):
+    result = runtime(verb, "nosuch")
+
+    assert result.code == 1
+    assert "container does not exist" in result.err
+
+
+def test_starting_a_running_container_is_refused(runtime, bundle):
+    container = runtime.started(bundle)
+
+    assert container.verb("start").code == 1
+    assert container.status == "running"
+
+
+def test_starting_a_stopped_container_is_refused(runtime, bundle):
+    container = runtime.create(bundle).start()
+    container.wait()
+
+    assert container.verb("start").code == 1
+
+
+def test_an_id_is_free_again_after_delete(runtime, bundle):
+    for _ in range(2):
+        container = runtime.create(bundle.script("true")).start()
+        container.wait()
+        container.delete().ok()
+        os.unlink(f"{bundle.path}/pid")

@@ -1,0 +1,184 @@
+"""What `make build` and `make install` leave: the launcher, the library, podman's drop-in."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import stat
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+from aisbx_runtime import install
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def make(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["make", "--no-print-directory", f"PYTHON={sys._base_executable}", *arguments],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+
+def files_below(directory: str) -> set[str]:
+    return {
+        os.path.relpath(os.path.join(parent, name), directory)
+        for parent, _, names in os.walk(directory)
+        for name in names
+    }
+
+
+@pytest.fixture(scope="module")
+def staging(tmp_path_factory) -> str:
+    """A DESTDIR that make install filled."""
+    path = str(tmp_path_factory.mktemp("staging"))
+    make("install", "PREFIX=/usr", f"DESTDIR={path}")
+    return path
+
+
+@pytest.fixture(scope="module")
+def prefix(tmp_path_factory) -> str:
+    """A PREFIX that make install filled, with its etc beside it."""
+    path = str(tmp_path_factory.mktemp("prefix"))
+    make("install", f"PREFIX={path}", f"SYSCONFDIR={path}/etc")
+    return path
+
+
+def test_the_launcher_names_an_absolute_isolated_interpreter_without_site(prefix: str) -> None:
+    with open(f"{prefix}/bin/aisbx-runtime", encoding="utf-8") as file:
+        first_line = file.readline()
+
+    assert first_line == f"#!{os.path.abspath(sys._base_executable)} -IS\n"
+
+
+@pytest.mark.parametrize("interpreter", ["python3", "/opt/my python/bin/python3", "/" + "x" * 250])
+def test_an_interpreter_that_a_shebang_cannot_name_is_refused(interpreter: str) -> None:
+    with pytest.raises(install.InstallError):
+        install.launcher_text(interpreter, "/usr/lib/aisbx")
+
+
+def test_a_library_path_with_a_quote_stays_one_string() -> None:
+    text = install.launcher_text("/usr/bin/python3", "/srv/o'brien")
+
+    compile(text, "launcher", "exec")
+    assert '"/srv/o\'brien"' in text
+
+
+def test_the_installed_program_runs_with_an_empty_environment(prefix: str) -> None:
+    result = subprocess.run(
+        [f"{prefix}/bin/aisbx-runtime", "--version"],
+        cwd="/",
+        env={},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert result.stderr == ""
+    assert result.stdout.startswith("aisbx-runtime version ")
+
+
+def test_nothing_of_the_build_is_installed(prefix: str) -> None:
+    installed = files_below(f"{prefix}/lib/aisbx")
+
+    assert "aisbx_runtime/oci/stub/stub" in installed
+    assert {"aisbx_runtime/install.py", "aisbx_runtime/oci/stub/stub.c"} & installed == set()
+
+
+def test_every_installed_module_has_its_bytecode(prefix: str) -> None:
+    library = f"{prefix}/lib/aisbx"
+    modules = {name for name in files_below(library) if name.endswith(".py")}
+    missing = {
+        module
+        for module in modules
+        if not os.path.exists(importlib.util.cache_from_source(f"{library}/{module}"))
+    }
+
+    assert modules
+    assert missing == set()
+
+
+def test_installed_bytecode_is_never_checked_against_time_stamps(prefix: str) -> None:
+    source = f"{prefix}/lib/aisbx/aisbx_runtime/oci/errors.py"
+    with open(importlib.util.cache_from_source(source), "rb") as file:
+        flags = int.from_bytes(file.read(8)[4:], "little")
+
+    # PEP 552: bit 0 is hash-based, bit 1 is check_source.
+    assert flags == 0b01
+
+
+def test_others_may_read_and_nobody_but_the_owner_may_write(prefix: str) -> None:
+    wrong = set()
+    for parent, directories, names in os.walk(f"{prefix}/lib/aisbx"):
+        for name in (*directories, *names):
+            mode = stat.S_IMODE(os.stat(os.path.join(parent, name)).st_mode)
+            if mode not in {0o644, 0o755}:
+                wrong.add((name, oct(mode)))
+
+    assert wrong == set()
+
+
+def test_destdir_stages_and_the_installed_files_do_not_know_it(staging: str) -> None:
+    assert {"usr", "etc"} == set(os.listdir(staging))
+    with open(f"{staging}/usr/bin/aisbx-runtime", encoding="utf-8") as file:
+        assert "'/usr/lib/aisbx'" in file.read()
+    source = f"{staging}/usr/lib/aisbx/aisbx_runtime/oci/errors.py"
+    with open(importlib.util.cache_from_source(source), "rb") as file:
+        bytecode = file.read()
+
+    assert b"/usr/lib/aisbx/aisbx_runtime/oci/errors.py" in bytecode
+    assert staging.encode() not in bytecode
+
+
+def test_installing_again_replaces_and_leaves_no_scratch(staging: str) -> None:
+    stale = f"{staging}/usr/lib/aisbx/aisbx_runtime/gone.py"
+    with open(stale, "w", encoding="utf-8"):
+        pass
+    make("install", "PREFIX=/usr", f"DESTDIR={staging}")
+
+    assert not os.path.exists(stale)
+    assert os.listdir(f"{staging}/usr/lib") == ["aisbx"]
+    assert os.listdir(f"{staging}/usr/bin") == ["aisbx-runtime"]
+
+
+def test_the_drop_in_names_the_program_and_whole_lists(staging: str) -> None:
+    with open(f"{staging}/etc/containers/containers.conf.d/aisbx.conf", "rb") as file:
+        engine = tomllib.load(file)["engine"]
+
+    assert {"aisbx": ["/usr/bin/aisbx-runtime"]} == engine["runtimes"]
+    # podman 4 replaces its own lists by these.
+    assert [
+        "crun", "runc", "kata", "runsc", "youki", "krun", "ocijail", "aisbx",
+    ] == engine["runtime_supports_json"]  # fmt: skip
+    assert ["crun", "krun", "aisbx"] == engine["runtime_supports_nocgroup"]
+
+
+def test_a_drop_in_that_somebody_else_wrote_stays(tmp_path) -> None:
+    path = tmp_path / "aisbx.conf"
+    path.write_text("[engine]\n")
+    install.write_drop_in(str(path), "/usr/bin/aisbx-runtime")
+
+    assert path.read_text() == "[engine]\n"
+
+
+def test_a_relative_prefix_is_refused() -> None:
+    with pytest.raises(install.InstallError, match="PREFIX"):
+        install.Places("usr", "/etc", "")
+
+
+def test_uninstall_removes_what_install_made_and_nothing_else(tmp_path) -> None:
+    where = [f"PREFIX={tmp_path}/usr", f"SYSCONFDIR={tmp_path}/etc"]
+    make("install", *where)
+    (tmp_path / "usr/lib/other").write_text("")
+    make("uninstall", *where)
+
+    assert files_below(str(tmp_path)) == {"usr/lib/other"}
