@@ -88,7 +88,7 @@ bench: setup-test ## speed and memory side by side with runc (root)
 	$(AS_ROOT) $(VENV)/python -B benchmarks/run.py
 
 clean: ## remove everything that was built
-	rm -rf bin .venv .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache aisbx_runtime/oci/stub/stub
+	rm -rf bin .venv .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache aisbx_runtime/oci/stub/stub aisbx_runtime/bytecode.bin
 	find . \( -path ./.git -o -path ./build \) -prune -o -name __pycache__ -prune -exec rm -rf {} +
 	@if [ -e build ]; then $(AS_ROOT) rm -rf build; fi
 

@@ -14,12 +14,20 @@ import py_compile
 import shutil
 import sys
 
+from aisbx_runtime import bytecode
 from aisbx_runtime.oci.stub import build as stub
 
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PROGRAM = "aisbx-runtime"
 STUB = "aisbx_runtime/oci/stub/stub"
-NOT_INSTALLED = ("__pycache__", "install.py", "build.py", "stub.c")
+# What only a build needs, or makes anew at its place.
+NOT_INSTALLED = (
+    "aisbx_runtime/install.py",
+    f"aisbx_runtime/{bytecode.FILE}",
+    "aisbx_runtime/oci/stub/build.py",
+    "aisbx_runtime/oci/stub/stub.c",
+    STUB,
+)
 
 # -I: engines pass their whole environment, PYTHONPATH included. -S: `site` costs 3 to 45 ms.
 LAUNCHER = """\
@@ -28,6 +36,9 @@ LAUNCHER = """\
 import sys
 
 sys.path.insert(0, {library!r})
+from aisbx_runtime import bytecode
+
+bytecode.use({library!r}, sys.argv[1:])
 from aisbx_runtime.oci.cli import main
 
 main(sys.argv[1:])
@@ -88,6 +99,7 @@ def build(interpreter: str, compiler: str) -> None:
     stub.build(os.path.join(CHECKOUT, STUB), compiler)
     # Checked by time stamp, so that a developer's edit takes effect at the next start.
     compile_bytecode(CHECKOUT, py_compile.PycInvalidationMode.TIMESTAMP)
+    bytecode.write(CHECKOUT, CHECKOUT)
     program = os.path.join(CHECKOUT, "bin", PROGRAM)
     write_whole(program, launcher_text(interpreter, CHECKOUT), 0o755)
     print(f"build: {program} runs with {interpreter}")
@@ -98,9 +110,9 @@ def copy_tree(source: str, target: str) -> None:
     os.makedirs(target, exist_ok=True)
     os.chmod(target, 0o755)
     for entry in sorted(os.scandir(source), key=lambda entry: entry.name):
-        if entry.name in NOT_INSTALLED:
-            continue
         path = os.path.join(target, entry.name)
+        if entry.name == "__pycache__" or os.path.relpath(entry.path, CHECKOUT) in NOT_INSTALLED:
+            continue
         if entry.is_dir(follow_symlinks=False):
             copy_tree(entry.path, path)
         elif entry.is_file(follow_symlinks=False):
@@ -122,6 +134,7 @@ def install(where: Places, interpreter: str, compiler: str) -> None:
     # Unchecked: valid whatever a packager does to time stamps. Sources stay beside it, for
     # tracebacks and for the day when the interpreter is upgraded under it.
     compile_bytecode(staged, py_compile.PycInvalidationMode.UNCHECKED_HASH, where.destdir)
+    bytecode.write(where.library, staged)
     write_whole(where.staged(where.program), launcher_text(interpreter, where.library), 0o755)
     print(f"install: {where.staged(where.program)} runs with {interpreter}")
     write_drop_in(where.staged(where.drop_in), where.program)

@@ -7,6 +7,7 @@ import os
 import select
 import subprocess
 import tempfile
+import time
 from typing import TYPE_CHECKING, Any
 
 from integration.leaks import reap
@@ -138,8 +139,11 @@ class Runtime:
             argv = self.argv("delete", "--force", container_id)
             with subprocess.Popen(argv, stderr=subprocess.DEVNULL, env={"PATH": PATH}) as process:
                 pidfd = os.pidfd_open(process.pid)
+                deadline = time.monotonic() + TIMEOUT_S / 3
                 while not select.select([pidfd], [], [], 0.02)[0]:
                     reap(spared | {process.pid})
+                    if time.monotonic() > deadline:
+                        process.kill()  # the leak check will tell what is left
                 os.close(pidfd)
 
 

@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")/.."
 interpreter=$(sh setup/interpreter.sh "${1-}")
 stamp=.venv/made-for
-want="$("$interpreter" -I -c 'import sys; print(sys.executable, sys.version)' | tr '\n' ' ')$(cksum <setup/requirements.txt)"
+want="$("$interpreter" -I -c 'import sys; print(sys.executable, sys.version)' | tr '\n' ' ')$(cat setup/requirements.txt setup/venv.sh | cksum)"
 if [ -x .venv/bin/python ] && [ "$(cat $stamp 2>/dev/null)" = "$want" ]; then
     exit 0
 fi
@@ -28,4 +28,7 @@ echo "setup: installing the test tools from PyPI (about 100 MB, half a minute or
     echo "setup: the test tools could not be installed from PyPI" >&2
     exit 1
 }
+# Debian's binding of libseccomp, the one package that the runtime itself may import, is not on PyPI.
+binding=$("$interpreter" -I -c 'import seccomp; print(seccomp.__file__)' 2>/dev/null || true)
+[ -z "$binding" ] || ln -s "$binding" "$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))')/"
 echo "$want" >$stamp

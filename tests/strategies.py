@@ -35,6 +35,17 @@ def base_config():
     }
 
 
+def config_with(path, value):
+    """Return the base configuration with `value` at the dotted `path`."""
+    config = base_config()
+    place = config
+    *parents, last = path.split(".")
+    for key in parents:
+        place = place.setdefault(key, {})
+    place[last] = value
+    return config
+
+
 # ---- arbitrary JSON ------------------------------------------------------------------------------
 scalars = (
     st.none()

@@ -3,11 +3,12 @@
 Init is always the direct child of the runtime and in the runtime's own pid namespace level, so
 that the engine's subreaper gets it (contract.md 5). What it does with its life lives in `init`.
 """
+
 from __future__ import annotations
 
 import errno
-import os
 
+from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.errors import KernelError, StepError, hint_of, kernel_error, why_of
 from aisbx_runtime.oci.kernel.namespaces import CLONE_NEWPID, CLONE_NEWTIME, TYPES, setns, unshare
 from aisbx_runtime.oci.kernel.process import CLONE_PARENT, clone3
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 # The cgroup namespace is made by init once it is in its cgroup (cgroup_namespaces(7)).
 _MADE_BY_INIT = frozenset({"cgroup"})
+# Exit statuses of the intermediate process.
+_SAID_WHY = 1
+_DIED = 2
 
 
 def give_birth(birth: Birth, at: World, create: CreateSide, init: InitSide) -> int:
@@ -30,12 +34,15 @@ def give_birth(birth: Birth, at: World, create: CreateSide, init: InitSide) -> i
     if birth.intermediate:
         return _by_intermediate(birth, at, create, init)
     own = _enter_for_children(birth, at)
+    pid = -1
     try:
         pid, at.pidfd = clone3(_flags(birth), cgroup_fd=at.cgroup_fd)
     finally:
-        # Hooks, children of the runtime too, belong into its own namespaces.
         for flag, fd in own:
-            setns(fd, flag)
+            # Hooks, children of the runtime too, belong into its own namespaces. Init must not go
+            # back: setns(2) refuses the pid namespace of an ancestor, and takes the time namespace.
+            if pid != 0:
+                setns(fd, flag)
             os.close(fd)
     at.pid = pid
     return pid
@@ -83,18 +90,27 @@ def _by_intermediate(birth: Birth, at: World, create: CreateSide, init: InitSide
     """
     middle, middle_fd = clone3()
     if middle == 0:
-        if _join_and_clone(birth, at, init):
-            os._exit(0)
+        pid = -1
+        create.close()
+        try:
+            pid = _join_and_clone(birth, at, init)
+        finally:
+            # No error may get past here: create's undo would run in this copy of it.
+            if pid:
+                os._exit(0 if pid > 0 else _DIED)
         return 0
-    try:
-        at.pid = int(str(create.expect("born")["pid"]))
-        at.pidfd = os.pidfd_open(at.pid)
-        if at.cgroup_fd >= 0:
-            # Not CLONE_INTO_CGROUP: in a joined user namespace there is no right to the cgroup.
-            _move_to_cgroup(at)
-    finally:
-        reap(middle_fd)
-        os.close(middle_fd)
+    # What it says waits in the channel, whose other end is open here: only its end tells that
+    # nothing will come.
+    status = reap(middle_fd)
+    os.close(middle_fd)
+    if status not in {0, _SAID_WHY}:
+        how = f"signal {-status}" if status < 0 else f"exit status {status}"
+        raise StepError(f"cannot {birth.describe()}", where=birth.origin, why=how)
+    at.pid = int(str(create.expect("born")["pid"]))
+    at.pidfd = os.pidfd_open(at.pid)
+    if at.cgroup_fd >= 0:
+        # Not CLONE_INTO_CGROUP: in a joined user namespace there is no right to the cgroup.
+        _move_to_cgroup(at)
     return at.pid
 
 
@@ -105,13 +121,13 @@ def _join_and_clone(birth: Birth, at: World, init: InitSide) -> int:
         if birth.time_offsets:
             _new_time_namespace(birth)
         pid, _ = clone3(_flags(birth) | CLONE_PARENT)
+        if pid:
+            init.born(pid)
     except OSError as error:
         what = f"cannot {birth.describe()}"
         failure = StepError(what, where=birth.origin, why=why_of(error), hint=hint_of(error))
         init.failed(failure)
-        os._exit(1)
-    if pid:
-        init.born(pid)
+        os._exit(_SAID_WHY)
     return pid
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import _signal
 import errno
-import os
 import select
+
+from aisbx_runtime.oci import system as os
 
 _SIGKILL = 9
 # Bounds of waiting. Nothing is waited for that has not been started to happen.
@@ -261,16 +262,16 @@ def _remove_tree(path: str) -> None:
 
 
 def _remove_one(path: str) -> None:
-    if _has(f"{path}/cgroup.events"):
-        if not _try_rmdir(path):
-            _wait_for(path, "populated 0", _EMPTY_MS)
-            _rmdir(path)
+    if _try_rmdir(path):
         return
-    for _ in range(_EMPTY_MS // _SHORT_MS):
-        # v1 has no event for "empty"; a killed process leaves within milliseconds.
-        if _try_rmdir(path):
-            return
-        select.select((), (), (), _SHORT_MS / 1000)
+    if _has(f"{path}/cgroup.events"):
+        _wait_for(path, "populated 0", _EMPTY_MS)
+    else:
+        for _ in range(_EMPTY_MS // _SHORT_MS):
+            # v1 has no event for "empty"; a killed process leaves within milliseconds.
+            select.select((), (), (), _SHORT_MS / 1000)
+            if _try_rmdir(path):
+                return
     _rmdir(path)
 
 

@@ -8,19 +8,22 @@ One JSON object per packet of a SEQPACKET socket pair. Nothing in the code may c
 |                                          | <- born {pid}, only from an intermediate process  |
 | adopt steps; -> go                       | waits                                             |
 |                                          | rootfs steps                                      |
-| runs prestart, createRuntime; -> go      | <- hooks, only where there are such hooks         |
+| join steps meanwhile                     | <- prepared                                       |
+| runs prestart, createRuntime; -> go      | waits                                             |
 |                                          | createContainer hooks; pivot; confine; process    |
 | waits for the end of the channel         | <- ready                                          |
 | end: the stub waits; limits; facts       | becomes the stub: execveat closes the channel     |
 | reports it; undo; exits 1                | <- failed {what, where, why, hint}, at any time   |
 | "init died": status, OOM count           | (end without `ready`)                             |
 """
+
 from __future__ import annotations
 
 import _socket
-import os
 
 from aisbx_runtime.oci import errors, jsontext
+from aisbx_runtime.oci import system as os
+from aisbx_runtime.oci.jsontext import is_object
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,13 +51,12 @@ class _Side:
         try:
             packet = self._socket.recv(_PACKET_BYTES)
         except ConnectionResetError:
-            packet = b""
+            # The other side ended with something unread; what it had said is still to come.
+            packet = self._socket.recv(_PACKET_BYTES)
         if not packet:
             return {}
         message = jsontext.parse(packet.decode())
-        if not isinstance(message, dict):
-            return {}
-        return message
+        return message if is_object(message) else {}
 
 
 class CreateSide(_Side):
@@ -89,7 +91,7 @@ class CreateSide(_Side):
 
 
 def _texts(value: object) -> dict[str, object]:
-    return value if isinstance(value, dict) else {}
+    return value if is_object(value) else {}
 
 
 class InitSide(_Side):
@@ -104,9 +106,9 @@ class InitSide(_Side):
         if not self._receive():
             os._exit(1)
 
-    def hooks(self) -> None:
-        """Have create run its hooks, and wait for them."""
-        self._send(type="hooks")
+    def prepared(self) -> None:
+        """Tell that the rootfs is there, and wait until create has done its part."""
+        self._send(type="prepared")
         self.wait_for_go()
 
     def ready(self) -> None:

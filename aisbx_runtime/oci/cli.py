@@ -2,12 +2,13 @@
 
 What a verb does lives in `lifecycle`; only the module of the verb that is asked for is imported.
 """
+
 from __future__ import annotations
 
-import os
 import sys
 
 from aisbx_runtime.oci import report
+from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.errors import Failure, UsageError, hint_of, why_of
 from aisbx_runtime.oci.flags import BOOL, LIST, NUMBER, TEXT, Flag, Values, parse
 from aisbx_runtime.oci.record import record
@@ -154,8 +155,8 @@ def main(words: list[str]) -> NoReturn:
         code = failure.exit_code
         report.failed(failure, options, subject)
     except OSError as error:
-        failure = Failure(f"cannot {subject}", why=why_of(error), hint=hint_of(error))
-        report.failed(failure, options, subject)
+        unforeseen = Failure(f"cannot {subject}", why=why_of(error), hint=hint_of(error))
+        report.failed(unforeseen, options, subject)
     except KeyboardInterrupt:
         code = 130
     except Exception as error:  # noqa: BLE001  (the top: a defect is reported like any failure)

@@ -2,13 +2,14 @@
 
 The pty itself is opened inside the container, see `plan.terminal`.
 """
+
 from __future__ import annotations
 
 import _signal
 import _socket
-import os
 import select
 
+from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.errors import Failure, why_of
 from aisbx_runtime.oci.kernel import terminal
 
@@ -40,6 +41,7 @@ def connect(path: str) -> int:
     try:
         socket.connect(path)
     except OSError as error:
+        socket.close()
         raise Failure(
             f"cannot connect to the console socket {path}",
             why=f"connect: {why_of(error)}",
@@ -69,7 +71,7 @@ class Relay:
         )
         self.fd = far.detach()
         self._master_fd = -1
-        self._saved: list[object] | None = None
+        self._saved: list[int | list[bytes | int]] | None = None
 
     def receive(self) -> None:
         """Take the terminal that container init has sent, and give it the user's size."""
@@ -92,9 +94,7 @@ class Relay:
 
         self._saved = termios.tcgetattr(0)
         raw = termios.tcgetattr(0)
-        raw[0] &= ~(
-            termios.BRKINT | termios.ICRNL | termios.INPCK | termios.ISTRIP | termios.IXON
-        )
+        raw[0] &= ~(termios.BRKINT | termios.ICRNL | termios.INPCK | termios.ISTRIP | termios.IXON)
         raw[1] &= ~termios.OPOST
         raw[3] &= ~(termios.ECHO | termios.ICANON | termios.IEXTEN | termios.ISIG)
         termios.tcsetattr(0, termios.TCSANOW, raw)

@@ -1,25 +1,25 @@
-"""One container on disk: its directory, facts, journal and lock. Its status is derived, never stored.
+"""One container on disk: directory, facts, journal, lock. Its status is derived, never stored.
 
 ROOT/ID/ (0700) holds
   config.json   a private copy: the bundle's may change while the container lives
   facts.json    what is known of it; replaced by rename
-  handles       journal of what was made outside the directory, one `KIND PATH` a line, written ahead
+  handles       journal of what was made elsewhere, one `KIND PATH` a line, written ahead
   start.sock    where the stub waits for `start`; gone from then on
 The lock is flock(2) on the directory.
 """
+
 from __future__ import annotations
 
 import errno
 import fcntl
-import os
 import time
 
 from aisbx_runtime.oci import jsontext
+from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.errors import DOES_NOT_EXIST, ID_IN_USE, Failure, StateError, UsageError
+from aisbx_runtime.oci.jsontext import is_array, is_object
 
-_ID_CHARACTERS = frozenset(
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-."
-)
+_ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.")
 _ID_BYTES = 255  # NAME_MAX
 FACTS = "facts.json"
 CONFIG = "config.json"
@@ -39,7 +39,7 @@ def root_directory(option: str | None) -> str:
     euid = os.geteuid()
     if euid == 0 and not in_user_namespace(read_text("/proc/self/uid_map")):
         return "/run/aisbx"
-    runtime_dir = os.environ.get("XDG_RUNTIME_DIR")
+    runtime_dir = os.environment("XDG_RUNTIME_DIR")
     return f"{runtime_dir}/aisbx" if runtime_dir else f"/tmp/aisbx-{euid}"  # noqa: S108
 
 
@@ -62,6 +62,7 @@ class Container:
         self.id = container_id
         self.path = f"{root}/{container_id}"
         self.dir_fd = dir_fd
+        self._holds_lock = False
 
     def close(self) -> None:
         """Close the directory, and let the lock go."""
@@ -73,15 +74,20 @@ class Container:
         Raises StateError when it has been deleted meanwhile.
         """
         fcntl.flock(self.dir_fd, fcntl.LOCK_EX)
+        self._holds_lock = True
         if os.fstat(self.dir_fd).st_nlink == 0:
             raise StateError(DOES_NOT_EXIST)
 
     def unlock(self) -> None:
         """Let others change this container again."""
+        self._holds_lock = False
         fcntl.flock(self.dir_fd, fcntl.LOCK_UN)
 
     def is_locked(self) -> bool:
-        """Tell whether a verb is changing this container at the moment."""
+        """Tell whether another verb is changing this container at the moment."""
+        if self._holds_lock:
+            # flock(2): trying once more would turn our own lock into a shared one, and lose it.
+            return False
         try:
             fcntl.flock(self.dir_fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -118,14 +124,14 @@ class Container:
         except FileNotFoundError:
             # Killed between the reservation and the first facts: an empty container.
             return Facts({})
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise StateError(
                 f"container {self.id} is damaged: its facts cannot be read",
                 where=f"{self.path}/{FACTS}",
                 why=str(error).splitlines()[0],
                 hint="remove it with delete --force",
             ) from None
-        return Facts(value if isinstance(value, dict) else {})
+        return Facts(value if is_object(value) else {})
 
     def save(self, facts: Facts) -> None:
         """Store the facts. Raises OSError."""
@@ -143,7 +149,8 @@ class Container:
     def owned(self, kind: str) -> list[str]:
         """Return what was noted of one kind, in the order in which it was made."""
         try:
-            lines = os.fsdecode(self.read(HANDLES)).splitlines()
+            # Not splitlines: a cgroup may have a form feed or U+2028 in its name.
+            lines = os.fsdecode(self.read(HANDLES)).split("\n")
         except FileNotFoundError:
             return []
         prefix = f"{kind} "
@@ -184,7 +191,7 @@ class Facts:
     def texts(self, key: str) -> list[str]:
         """Return a list of strings, empty when absent."""
         value = self.fields.get(key)
-        return [str(one) for one in value] if isinstance(value, list) else []
+        return [str(one) for one in value] if is_array(value) else []
 
     def flag(self, key: str) -> bool:
         """Return a truth value, false when absent."""
@@ -193,7 +200,7 @@ class Facts:
     def mapping(self, key: str) -> dict[str, object]:
         """Return an object, empty when absent."""
         value = self.fields.get(key)
-        return value if isinstance(value, dict) else {}
+        return value if is_object(value) else {}
 
     def with_fields(self, **fields: object) -> Facts:
         """Return the facts with some of them changed."""
@@ -220,14 +227,18 @@ def reserve(root: str, container_id: str) -> Container:
         raise StateError(f"{ID_IN_USE}: {container_id}") from None
     except OSError as error:
         raise _unusable(root, error) from None
-    container = _open(root, container_id)
-    container.lock()
+    try:
+        container = _open(root, container_id)
+        container.lock()
+    except OSError:
+        os.rmdir(path)
+        raise
     return container
 
 
 def _make_root(root: str) -> None:
     try:
-        os.makedirs(root, 0o700, exist_ok=True)
+        os.makedirs(root, 0o700)
         found = os.stat(root)
     except OSError as error:
         raise _unusable(root, error) from None
@@ -300,7 +311,8 @@ def status_of(container: Container, facts: Facts) -> str:
 
 def is_alive(pid: int, start_time: int) -> bool:
     """Tell whether this very process is still there; a zombie is not (its status is its end)."""
-    return pid > 0 and start_time_of(pid) == start_time
+    # create notes -1 of an init that died before its start time could be read.
+    return pid > 0 and 0 <= start_time == start_time_of(pid)
 
 
 def start_time_of(pid: int) -> int:

@@ -3,6 +3,7 @@
 Exceptions carry fields; text is made here, once, when a failure is reported (`cli`).
 What raises which error lives where it is raised.
 """
+
 from __future__ import annotations
 
 import errno as _errno
@@ -142,14 +143,19 @@ _WIRE_TYPES = {
 }
 
 
+# Four such fields fit one packet of the channel, even with all characters as \uXXXX\uXXXX: an
+# args[0], which the words about a missing program quote, may be 128 KiB long.
+_WIRE_CHARACTERS = 2000
+
+
 def to_wire(failure: Failure) -> dict[str, str]:
     """Return the failure as strings for the channel between container init and create."""
     return {
         "type": type(failure).__name__,
-        "what": failure.what,
-        "where": failure.where,
-        "why": failure.why,
-        "hint": failure.hint,
+        "what": failure.what[:_WIRE_CHARACTERS],
+        "where": failure.where[:_WIRE_CHARACTERS],
+        "why": failure.why[:_WIRE_CHARACTERS],
+        "hint": failure.hint[:_WIRE_CHARACTERS],
     }
 
 

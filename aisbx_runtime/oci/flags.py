@@ -2,6 +2,7 @@
 
 Reads words into values by a table; which verbs and flags there are lives in `cli`.
 """
+
 from __future__ import annotations
 
 from aisbx_runtime.oci.errors import NEEDS_ARGUMENT, UsageError
@@ -28,6 +29,7 @@ class Values:
     def __init__(self) -> None:
         """Start empty: a flag that was not given is false, empty, 0."""
         self.given: dict[str, object] = {}
+        self.repeated: dict[str, list[str]] = {}
         self.words: list[str] = []
 
     def flag(self, name: str) -> bool:
@@ -50,12 +52,11 @@ class Values:
 
     def list(self, name: str) -> list[str]:
         """Return every value of a repeated flag."""
-        value = self.given.get(name, [])
-        return value if isinstance(value, list) else []
+        return self.repeated.get(name, [])
 
 
 def parse(words: list[str], table: tuple[Flag, ...], *, interspersed: bool) -> Values:
-    """Return what `words` say. Without `interspersed` the first word that is no flag ends the flags.
+    """Return what `words` say. Without `interspersed` the first plain word ends the flags.
 
     Raises UsageError for an unknown flag, a missing or a bad value.
     """
@@ -98,6 +99,6 @@ def _keep(values: Values, flag: Flag, text: str, word: str) -> None:
             raise UsageError(f"{word}: expected a number, got {text!r}")
         values.given[name] = int(text)
     elif flag.kind == LIST:
-        values.given[name] = [*values.list(name), text]
+        values.repeated.setdefault(name, []).append(text)
     else:
         values.given[name] = text

@@ -2,16 +2,17 @@
 
 See config.md, "POSIX-platform Hooks". Works in container init too, where nothing may be imported.
 """
+
 from __future__ import annotations
 
 import _signal
 import errno
-import os
 import select
 import time
 
+from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.errors import Failure
-from aisbx_runtime.oci.kernel.process import clone3
+from aisbx_runtime.oci.kernel.process import CLOSE_RANGE_CLOEXEC, MAX_FD, clone3, close_range
 from aisbx_runtime.oci.kernel.signal import reap, send_signal
 
 TYPE_CHECKING = False
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 SIGKILL = 9
 _STDERR_BYTES = 4096
+# pipe(7): what a hook may leave in its pipe when it ends.
+_PIPE_BYTES = 65536
 
 
 def run(kind: str, hook: Hook, state: bytes, bundle: str | None) -> None:
@@ -57,14 +60,19 @@ def _become(hook: Hook, state_fd: int, said_fd: int, bundle: str | None) -> None
         os.dup2(state_fd, 0)
         os.dup2(said_fd, 1)
         os.dup2(said_fd, 2)
+        # --preserve-fds is for the process of the container.
+        close_range(3, MAX_FD, CLOSE_RANGE_CLOEXEC)
         for number in (_signal.SIGPIPE, _signal.SIGXFSZ):
             _signal.signal(number, _signal.SIG_DFL)
         if bundle is not None:
             os.chdir(bundle)
-        env = dict([entry.partition("=")[::2] for entry in hook.env])
+        env = {name: value for name, _, value in [one.partition("=") for one in hook.env]}
         os.execve(hook.path, list(hook.args) or [hook.path], env)
     except OSError as error:
         os.write(2, f"execve: {errno.errorcode.get(error.errno or 0, '')}".encode())
+    except ValueError as error:
+        # A variable without a name.
+        os.write(2, f"execve: {error}".encode())
     finally:
         os._exit(127)
 
@@ -79,8 +87,8 @@ def _converse(
     poll.register(pidfd, select.POLLIN)
     said = b""
     rest = state
-    os.set_blocking(said_fd, False)  # noqa: FBT003
-    os.set_blocking(state_fd, False)  # noqa: FBT003
+    os.set_blocking(said_fd, False)
+    os.set_blocking(state_fd, False)
     while True:
         left = None if deadline is None else (deadline - time.monotonic()) * 1000
         events = dict(poll.poll(None if left is None else max(left, 0)))
@@ -96,7 +104,7 @@ def _converse(
                 poll.unregister(state_fd)
                 os.close(state_fd)
         if said_fd in events:
-            said += _read(said_fd)
+            said = (said + _read(said_fd))[-_STDERR_BYTES:]
             if events[said_fd] & select.POLLHUP:
                 poll.unregister(said_fd)
         if pidfd in events:
@@ -120,7 +128,7 @@ def _feed(fd: int, data: bytes) -> bytes:
 
 def _read(fd: int) -> bytes:
     try:
-        return os.read(fd, _STDERR_BYTES)
+        return os.read(fd, _PIPE_BYTES)
     except BlockingIOError:
         return b""
 

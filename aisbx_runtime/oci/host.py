@@ -1,15 +1,15 @@
-"""What this machine is: kernel, ids, capabilities, cgroup hierarchies -> Host, an argument of planning.
+"""What this machine is: kernel, ids, capabilities, cgroups -> Host, an argument of planning.
 
 Reads /proc and /sys and changes nothing. What is made of these facts lives in `plan`.
 """
+
 from __future__ import annotations
 
-import os
-
+from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.errors import HostError
 from aisbx_runtime.oci.record import record
 
-# openat2, clone3 into a cgroup, mount_setattr, close_range CLOEXEC, cgroup.kill (architecture.md 6).
+# openat2, clone3 into a cgroup, mount_setattr, close_range CLOEXEC, cgroup.kill.
 MINIMUM_KERNEL = (5, 14)
 
 
@@ -90,7 +90,7 @@ def in_user_namespace(uid_map: str) -> bool:
 def _own_cgroups() -> dict[str, str]:
     # /proc/self/cgroup, cgroups(7): "4:memory:/path"; cgroup2 is "0::/path".
     own: dict[str, str] = {}
-    for line in read_text("/proc/self/cgroup").splitlines():
+    for line in read_text("/proc/self/cgroup").rstrip("\n").split("\n"):
         _, controllers, path = line.split(":", 2)
         own[controllers] = path
     return own
@@ -103,14 +103,21 @@ def cgroup_hierarchies(mountinfo: str, own: dict[str, str]) -> tuple[Hierarchy, 
     /proc/self/cgroup to its path.
     """
     found: dict[str, Hierarchy] = {}
-    for line in mountinfo.splitlines():
+    # Not splitlines: paths may hold what Python takes for the end of a line.
+    for line in mountinfo.split("\n"):
         # proc_pid_mountinfo(5): the fields before " - " vary in number, those after do not.
         before, separator, after = line.partition(" - ")
-        fs_type = after.split(" ", 1)[0]
-        if not separator or fs_type not in {"cgroup", "cgroup2"}:
+        if not separator:
             continue
+        fs_type = after.split(" ", 1)[0]
         fields = before.split(" ")
         root, mount_point = _unescape(fields[3]), _unescape(fields[4])
+        # The lines are in the order of mounting: this one hides what is at and below its place.
+        for name, one in tuple(found.items()):
+            if f"{one.mount_point}/".startswith(f"{mount_point}/"):
+                del found[name]
+        if fs_type not in {"cgroup", "cgroup2"}:
+            continue
         if fs_type == "cgroup2":
             found.setdefault("", _unified(root, mount_point, own))
             continue

@@ -3,14 +3,13 @@
 The only place that catches its errors. From the first line on nothing is imported: what a hostile
 rootfs holds under Python's paths is never looked at (security.md 2.3).
 """
+
 from __future__ import annotations
 
 import _signal
-import _socket
-import gc
-import os
 import sys
 
+from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.errors import Failure, StepError, hint_of, why_of
 from aisbx_runtime.oci.kernel.process import (
     PR_SET_DUMPABLE,
@@ -18,6 +17,7 @@ from aisbx_runtime.oci.kernel.process import (
     execveat,
     prctl,
 )
+from aisbx_runtime.oci.kernel.socket import accept
 from aisbx_runtime.oci.record import record
 
 TYPE_CHECKING = False
@@ -43,7 +43,7 @@ class Job:
     steps: tuple[tuple[int, Phase, Step], ...]
     total: int
     process: Process
-    hooks_between: bool
+    prepares: bool
     start_fd: int
     start_kind: int
     start_hooks: tuple[Hook, ...]
@@ -61,10 +61,12 @@ def main(job: Job, at: World, channel: InitSide) -> NoReturn:
         prctl(PR_SET_DUMPABLE, 0)
         phase = ""
         for place in job.steps:
-            if phase == "rootfs" and place[1].name != phase and job.hooks_between:
-                channel.hooks()
+            if phase == "rootfs" and place[1].name != phase and job.prepares:
+                channel.prepared()
             phase = place[1].name
             place[2].apply(at)
+            # prctl(2): a change of ids has cleared it.
+            prctl(PR_SET_PDEATHSIG, _SIGKILL)
         place = None
         # Until here whoever kills create takes us along; from here on the container is whole.
         prctl(PR_SET_PDEATHSIG, 0)
@@ -83,7 +85,6 @@ def _settle() -> None:
     """Leave the caller's session, signals and import system behind."""
     # No half-made container outlives a killed create; the flag is cleared before `ready`.
     prctl(PR_SET_PDEATHSIG, _SIGKILL)
-    gc.disable()
     sys.meta_path.clear()
     sys.path.clear()
     sys.path_hooks.clear()
@@ -106,8 +107,7 @@ def _settle() -> None:
 
 def _wait_and_run_hooks(job: Job, at: World) -> int:
     """Accept the connection of `start`, run the startContainer hooks; return its fd."""
-    listener = _socket.socket(fileno=job.start_fd)
-    fd, _ = listener._accept()  # noqa: SLF001
+    fd = accept(job.start_fd)
     try:
         at.run_hooks("startContainer", job.start_hooks)
     except Failure as failure:
@@ -140,9 +140,10 @@ def _failure(error: BaseException, job: Job, place: tuple[int, Phase, Step] | No
     else:
         number, phase, step = place
         doing = step.describe()
-        where = f"step {number} of {job.total} {phase.name}, {step.origin}"
+        origin = (error.where if isinstance(error, Failure) else "") or step.origin
+        where = f"step {number} of {job.total} {phase.name}, {origin}"
     if isinstance(error, Failure):
-        error.where = error.where or where
+        error.where = where or error.where
         return error
     if isinstance(error, OSError):
         why, hint = why_of(error), hint_of(error)

@@ -1,15 +1,16 @@
 """JSON text to values and back through CPython's C accelerator, without importing `json`.
 
 The package `json` imports `re` and `enum`, 5-8 ms of every start; the module `_json` that does its
-work is there in CPython 3.11 to 3.14 and costs nothing. Reading OCI meaning into values lives in `spec`.
+work is there in CPython 3.11 to 3.14 and costs nothing. What the values mean lives in `spec`.
 """
+
 from __future__ import annotations
 
 import _json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NoReturn
+    from typing import NoReturn, TypeGuard
 
 _WHITE = " \t\n\r"
 
@@ -32,7 +33,7 @@ class _ScannerOptions:
     memo: dict[str, str] = {}  # noqa: RUF012  (the C scanner wants the attribute, and never writes it)
 
 
-_scan = _json.make_scanner(_ScannerOptions())
+_scan = _json.make_scanner(_ScannerOptions())  # type: ignore[arg-type]  # typeshed names its own type
 
 
 def parse(text: str) -> object:
@@ -64,10 +65,28 @@ def _refuse_type(value: object) -> NoReturn:
 
 
 _encode = _json.make_encoder(
-    None, _refuse_type, _json.encode_basestring_ascii, None, ":", ",", False, False, False,  # noqa: FBT003
+    None,
+    _refuse_type,
+    _json.encode_basestring_ascii,
+    None,
+    ":",
+    ",",
+    False,  # noqa: FBT003  (sort_keys; the C function takes no names)
+    False,  # noqa: FBT003  (skipkeys)
+    False,  # noqa: FBT003  (allow_nan)
 )
 
 
 def dump(value: object) -> str:
     """Return `value` as compact ASCII JSON. Raises TypeError for what JSON cannot hold."""
     return "".join(_encode(value, 0))
+
+
+def is_object(value: object) -> TypeGuard[dict[str, object]]:
+    """Tell whether `value` was a JSON object."""
+    return type(value) is dict
+
+
+def is_array(value: object) -> TypeGuard[list[object]]:
+    """Tell whether `value` was a JSON array."""
+    return type(value) is list

@@ -3,12 +3,13 @@
 Engines bind this (contract.md 0, 1 to 4): success is silent, a failure is one line and one JSON
 object, and neither a closed stdout nor a log that cannot be opened changes the exit code.
 """
+
 from __future__ import annotations
 
-import os
 import time
 
 from aisbx_runtime.oci import jsontext
+from aisbx_runtime.oci import system as os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,15 +34,25 @@ def _write(fd: int, text: str) -> None:
         return
 
 
+def printable(text: str) -> str:
+    """Return `text` on one line, without what could steer a terminal: an image is quoted too."""
+    if text.isprintable():
+        return text
+    return "".join(
+        [one if one.isprintable() else one.encode("unicode_escape").decode() for one in text]
+    )
+
+
 def failed(failure: Failure, options: Values, subject: str) -> None:
     """Report a failure, the only time: on stderr, and in the file that --log names."""
-    line = failure.line().replace("\n", " ")
-    head = f"{PROGRAM}: {subject}: " if subject else f"{PROGRAM}: "
+    line = printable(failure.line())
+    head = f"{PROGRAM}: {printable(subject)}: " if subject else f"{PROGRAM}: "
     if _is_terminal(2):
-        _write(2, f"{head}{failure.what}{': ' if failure.why else ''}{failure.why}\n")
+        what = f"{failure.what}: {failure.why}" if failure.why else failure.what
+        _write(2, f"{head}{printable(what)}\n")
         for label, text in (("at:", failure.where), ("hint:", failure.hint)):
             if text:
-                _write(2, f"  {label:<6}{text}\n")
+                _write(2, f"  {label:<6}{printable(text)}\n")
     else:
         _write(2, f"{head}{line}\n")
     fields = {"where": failure.where, "hint": failure.hint}
@@ -51,7 +62,7 @@ def failed(failure: Failure, options: Values, subject: str) -> None:
 def debug(options: Values, message: str, *, level: str = "debug") -> None:
     """Log what is only asked for with --debug: an engine reads the log as one failure."""
     if options.flag("debug"):
-        _log(options, level, message, {})
+        _log(options, level, printable(message), {})
 
 
 def _log(options: Values, level: str, message: str, fields: dict[str, str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import stat
 import subprocess
@@ -11,6 +12,7 @@ import tomllib
 
 import pytest
 
+import aisbx_runtime
 from aisbx_runtime import install
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -87,11 +89,62 @@ def test_the_installed_program_runs_with_an_empty_environment(prefix: str) -> No
     assert result.stdout.startswith("aisbx-runtime version ")
 
 
-def test_nothing_of_the_build_is_installed(prefix: str) -> None:
-    installed = files_below(f"{prefix}/lib/aisbx")
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory) -> str:
+    """Another checkout that make build filled; its path has a space."""
+    path = str(tmp_path_factory.mktemp("another") / "check out")
+    os.mkdir(path)
+    parts = ("Makefile", "setup", "aisbx_runtime")
+    subprocess.run(["cp", "-r", *(os.path.join(ROOT, part) for part in parts), path], check=True)
+    make("-C", path, "build")
+    return path
 
-    assert "aisbx_runtime/oci/stub/stub" in installed
-    assert {"aisbx_runtime/install.py", "aisbx_runtime/oci/stub/stub.c"} & installed == set()
+
+def version_said_by(program: str) -> str:
+    return subprocess.run(
+        [program, "--version"], stdout=subprocess.PIPE, text=True, check=True
+    ).stdout.partition("\n")[0]
+
+
+def test_a_checkout_runs_in_place(checkout: str) -> None:
+    expected = f"aisbx-runtime version {aisbx_runtime.__version__}"
+
+    assert expected == version_said_by(f"{checkout}/bin/aisbx-runtime")
+
+
+def test_an_edit_in_a_checkout_takes_effect_at_the_next_start(checkout: str) -> None:
+    path = f"{checkout}/aisbx_runtime/oci/lifecycle/version.py"
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text.replace("aisbx-runtime version", "edited-runtime version"))
+    expected = f"edited-runtime version {aisbx_runtime.__version__}"
+
+    assert expected == version_said_by(f"{checkout}/bin/aisbx-runtime")
+
+
+def test_every_module_is_installed_but_those_of_the_build(prefix: str) -> None:
+    here = {name for name in files_below(ROOT + "/aisbx_runtime") if name.endswith((".py", ".c"))}
+    installed = files_below(f"{prefix}/lib/aisbx/aisbx_runtime")
+
+    assert here - installed == {"install.py", "oci/stub/build.py", "oci/stub/stub.c"}
+    assert {"oci/stub/stub", "bytecode.bin"} <= installed
+
+
+def test_the_installed_program_plans_a_container(prefix: str, tmp_path) -> None:
+    program = f"{prefix}/bin/aisbx-runtime"
+    (tmp_path / "rootfs").mkdir()
+    subprocess.run([program, "spec", "--bundle", str(tmp_path)], env={}, check=True)
+    result = subprocess.run(
+        [program, "plan", "--format", "json", str(tmp_path)],
+        env={},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+
+    assert "steps" in json.loads(result.stdout)
+    assert result.stderr == ""
 
 
 def test_every_installed_module_has_its_bytecode(prefix: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import select
 import signal
@@ -92,10 +91,8 @@ def test_a_cgroup_that_is_gone_is_not_frozen():
     assert live.is_frozen(()) is False
     for call in (live.freeze, live.thaw):
         for paths in ((), ("/sys/fs/cgroup/aisbx-nothing",)):
-            with pytest.raises(OSError) as caught:
+            with pytest.raises(FileNotFoundError):
                 call(paths)
-
-            assert errno.ENOENT == caught.value.errno
 
 
 # ---- pids, kill, remove --------------------------------------------------------------------------
@@ -211,9 +208,42 @@ def test_a_fork_bomb_dies(container):
         assert live.pids(one.paths) == []
 
 
+def test_on_v1_one_round_is_enough_since_all_stand_still(container, monkeypatch):
+    place("freezer")
+    monkeypatch.setattr(live, "_ROUNDS", 1)
+    one = container(Resources(pids=Pids(400)))
+    (path,) = [path for path in one.paths if os.path.exists(f"{path}/freezer.state")]
+    for _ in range(5):
+        # Each leaves its pid to a child before it can be read and signalled.
+        flees = one.start("""
+            import signal
+            signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+            def fork():
+                while True:
+                    try:
+                        return os.fork()
+                    except BlockingIOError:
+                        # The dead wait to be reaped, and count as long.
+                        os.sched_yield()
+            print("ready", flush=True)
+            for _ in range(6):
+                fork()
+            while True:
+                if fork():
+                    os._exit(0)
+        """)
+        flees.stdout.readline()
+        while len(live.pids((path,))) < 60:
+            os.sched_yield()
+        live.kill((path,), signal.SIGKILL)
+        wait_until_empty(one)
+
+        assert live.pids(one.paths) == []
+
+
 def wait_until_empty(one: Container) -> None:
     # Children of a dead bomb are reaped by pid 1, whenever it comes to it.
-    end = time.monotonic() + 20
+    end = time.monotonic() + 5
     while live.pids(one.paths) and time.monotonic() < end:
         os.sched_yield()
 
@@ -251,10 +281,9 @@ def test_a_cgroup_with_processes_stays_and_is_an_error(container, monkeypatch):
     monkeypatch.setattr(live, "_EMPTY_MS", 50)
     one = container()
     child = one.start("sys.stdin.read()")
-    with pytest.raises(OSError) as caught:
+    with pytest.raises(OSError, match="EBUSY"):
         live.remove(one.paths)
 
-    assert errno.EBUSY == caught.value.errno
     assert child.pid in live.pids(one.paths)
 
 
@@ -281,6 +310,8 @@ print(*sorted(set(sys.modules) - before))
         "aisbx_runtime",
         "aisbx_runtime.oci",
         "aisbx_runtime.oci.cgroup",
+        "aisbx_runtime.oci.ospath",
+        "aisbx_runtime.oci.system",
         "errno",
         "select",
     } == set(done.stdout.split())

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
-
 from aisbx_runtime.oci.kernel.call import syscall
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import ctypes
+else:
+    from aisbx_runtime.oci.kernel import c as ctypes
 
 # include/uapi/linux/bpf.h
 _BPF_PROG_LOAD = 5
@@ -64,7 +68,7 @@ def load_device_program(instructions: bytes, name: str) -> int:
     CAP_BPF and CAP_SYS_ADMIN, EINVAL when the verifier refuses it. See bpf(2), Linux 4.15.
     """
     code = ctypes.create_string_buffer(instructions, len(instructions))
-    license_name = ctypes.create_string_buffer(b"Apache-2.0")
+    license_name = ctypes.create_string_buffer(b"Apache-2.0", 11)
     attr = _Load()
     attr.prog_type = _BPF_PROG_TYPE_CGROUP_DEVICE
     attr.insn_cnt = len(instructions) // 8

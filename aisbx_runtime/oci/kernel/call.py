@@ -1,10 +1,15 @@
-"""libc by ctypes and the errno check; which calls there are lives in the modules beside this one."""
+"""libc and the errno check; which calls there are lives in the modules beside this one."""
+
 from __future__ import annotations
 
-import ctypes
-import os
-
+from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.errors import kernel_error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import ctypes
+else:
+    from aisbx_runtime.oci.kernel import c as ctypes
 
 # PyDLL keeps the GIL: no other thread can run inside a half-made fork.
 libc = ctypes.PyDLL(None, use_errno=True)

@@ -1,7 +1,7 @@
 """Capability sets of this process. See capabilities(7), capget(2)."""
+
 from __future__ import annotations
 
-import ctypes
 import errno
 
 from aisbx_runtime.oci.errors import KernelError
@@ -13,6 +13,12 @@ from aisbx_runtime.oci.kernel.process import (
     PR_CAPBSET_DROP,
     prctl,
 )
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import ctypes
+else:
+    from aisbx_runtime.oci.kernel import c as ctypes
 
 _LINUX_CAPABILITY_VERSION_3 = 0x20080522  # include/uapi/linux/capability.h
 
@@ -30,7 +36,7 @@ class _Data(ctypes.Structure):
 
 
 def capset(effective: int, permitted: int, inheritable: int) -> None:
-    """Set three sets, each a bit mask of capability numbers. Raises KernelError EPERM to add any."""
+    """Set three sets, each a mask of capability numbers. Raises KernelError EPERM to add any."""
     header = _Header(_LINUX_CAPABILITY_VERSION_3, 0)
     low = (effective & 0xFFFFFFFF, permitted & 0xFFFFFFFF, inheritable & 0xFFFFFFFF)
     data = (_Data * 2)(_Data(*low), _Data(effective >> 32, permitted >> 32, inheritable >> 32))

@@ -1,11 +1,17 @@
 """Installing a seccomp program in this process. See seccomp(2)."""
+
 from __future__ import annotations
 
-import ctypes
 import errno
 
 from aisbx_runtime.oci.errors import kernel_error
 from aisbx_runtime.oci.kernel.call import syscall
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import ctypes
+else:
+    from aisbx_runtime.oci.kernel import c as ctypes
 
 SECCOMP_SET_MODE_FILTER = 1  # include/uapi/linux/seccomp.h
 INSTRUCTION_BYTES = 8  # struct sock_filter

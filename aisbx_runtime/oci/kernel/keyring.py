@@ -1,8 +1,8 @@
 """Session keyrings. See keyctl(2), session-keyring(7)."""
+
 from __future__ import annotations
 
-import os
-
+from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.kernel.call import syscall
 
 KEYCTL_JOIN_SESSION_KEYRING = 1  # include/uapi/linux/keyctl.h

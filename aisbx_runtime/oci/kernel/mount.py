@@ -1,14 +1,19 @@
 """The mount API by file descriptor (Linux 5.2, mount_setattr 5.12); no path is resolved twice.
 
-See open_tree(2), fsopen(2), fsconfig(2), fsmount(2), move_mount(2), mount_setattr(2), pivot_root(2).
+See open_tree(2), fsopen(2), fsconfig(2), fsmount(2), move_mount(2), mount_setattr(2).
 """
+
 from __future__ import annotations
 
-import ctypes
-import os
-
+from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.errors import KernelError
 from aisbx_runtime.oci.kernel.call import check, libc, syscall
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import ctypes
+else:
+    from aisbx_runtime.oci.kernel import c as ctypes
 
 AT_FDCWD = -100  # include/uapi/linux/fcntl.h
 AT_SYMLINK_NOFOLLOW = 0x100
@@ -79,9 +84,7 @@ def fsopen(fs_type: str) -> int:
 def fsconfig_flag(context_fd: int, key: str) -> None:
     """Set an option without value. Raises KernelError EINVAL: the file system does not know it."""
     try:
-        syscall(
-            "fsconfig", context_fd, FSCONFIG_SET_FLAG, os.fsencode(key), None, 0, path=key
-        )
+        syscall("fsconfig", context_fd, FSCONFIG_SET_FLAG, os.fsencode(key), None, 0, path=key)
     except KernelError as error:
         error.filename = _complaint(context_fd, key)
         raise
@@ -145,9 +148,7 @@ def mount_setattr(
     """
     attr = _MountAttr(attr_set, attr_clr, propagation, 0)
     flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
-    syscall(
-        "mount_setattr", fd, b"", flags, ctypes.byref(attr), ctypes.sizeof(attr), path=path
-    )
+    syscall("mount_setattr", fd, b"", flags, ctypes.byref(attr), ctypes.sizeof(attr), path=path)
 
 
 def pivot_root_here() -> None:

@@ -1,4 +1,5 @@
 """Namespaces: joining, leaving, and the files that name them. See namespaces(7)."""
+
 from __future__ import annotations
 
 from aisbx_runtime.oci.kernel.call import check, libc

@@ -1,4 +1,5 @@
 """Network interfaces: bringing up the loopback of a new network namespace. See netdevice(7)."""
+
 from __future__ import annotations
 
 import _socket

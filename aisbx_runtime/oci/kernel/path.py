@@ -2,15 +2,21 @@
 
 See openat2(2), Linux 5.6. Every path of the container is opened here, never joined as a string.
 """
+
 from __future__ import annotations
 
-import ctypes
 import errno
-import os
 import time
 
+from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.errors import KernelError, kernel_error
 from aisbx_runtime.oci.kernel.call import check, libc, syscall
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import ctypes
+else:
+    from aisbx_runtime.oci.kernel import c as ctypes
 
 RESOLVE_NO_XDEV = 0x01  # include/uapi/linux/openat2.h
 RESOLVE_NO_MAGICLINKS = 0x02

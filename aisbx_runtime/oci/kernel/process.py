@@ -2,13 +2,17 @@
 
 What a child does after its birth lives in `init`.
 """
-from __future__ import annotations
 
-import ctypes
-import os
+from __future__ import annotations
 
 from aisbx_runtime.oci.errors import kernel_error
 from aisbx_runtime.oci.kernel.call import NUMBERS, check, libc
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import ctypes
+else:
+    from aisbx_runtime.oci.kernel import c as ctypes
 
 CLONE_PIDFD = 0x1000  # include/uapi/linux/sched.h
 CLONE_PARENT = 0x8000

@@ -1,9 +1,11 @@
 """Signals by pidfd, without ctypes: what `kill` and `delete` load. See pidfd_send_signal(2)."""
+
 from __future__ import annotations
 
 import _signal
 import errno
-import os
+
+from aisbx_runtime.oci import system as os
 
 
 def send_signal(pidfd: int, signal: int) -> bool:

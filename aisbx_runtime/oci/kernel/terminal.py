@@ -1,10 +1,11 @@
 """Pseudo-terminals by fd. See ioctl_tty(2), pty(7)."""
+
 from __future__ import annotations
 
 import fcntl
-import os
 import struct
 
+from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.errors import kernel_error
 
 TIOCSCTTY = 0x540E  # include/uapi/asm-generic/ioctls.h

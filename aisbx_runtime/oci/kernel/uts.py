@@ -1,8 +1,8 @@
 """The names of a UTS namespace. See uts_namespaces(7)."""
+
 from __future__ import annotations
 
-import os
-
+from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.kernel.call import check, libc
 
 

@@ -1,11 +1,12 @@
 """What create and exec share: carrying out phases, the fds of a new process, its pid file."""
+
 from __future__ import annotations
 
 import _socket
 import fcntl
-import os
 
 from aisbx_runtime.oci import report, stub
+from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.errors import Failure, StepError, hint_of, why_of
 from aisbx_runtime.oci.kernel.process import CLOSE_RANGE_CLOEXEC, MAX_FD, close_range
 from aisbx_runtime.oci.lifecycle import start
@@ -55,7 +56,7 @@ def apply_phase(
         if phase.name != name:
             continue
         report.debug(call.options, f"step {number} {name}: {step.describe()} <- {step.origin}")
-        where = f"step {number} of {len(numbered)} {name}, {step.origin}"
+        place = f"step {number} of {len(numbered)} {name}"
         try:
             if act is None:
                 step.apply(at)
@@ -63,10 +64,14 @@ def apply_phase(
                 act(step)
         except OSError as error:
             raise StepError(
-                f"cannot {step.describe()}", where=where, why=why_of(error), hint=hint_of(error)
+                f"cannot {step.describe()}",
+                where=f"{place}, {step.origin}",
+                why=why_of(error),
+                hint=hint_of(error),
             ) from None
         except Failure as failure:
-            failure.where = failure.where or where
+            if not failure.where.startswith("step "):
+                failure.where = f"{place}, {failure.where or step.origin}"
             raise
 
 
@@ -103,9 +108,12 @@ def write_pid_file(path: str, pid: int) -> None:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         try:
             os.write(fd, str(pid).encode())
+            os.rename(temporary, path)
+        except OSError:
+            os.unlink(temporary)
+            raise
         finally:
             os.close(fd)
-        os.rename(temporary, path)
     except OSError as error:
         raise Failure(f"cannot write the pid file {path}", why=why_of(error)) from None
 

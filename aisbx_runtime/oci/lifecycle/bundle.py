@@ -1,9 +1,10 @@
 """Reading a bundle: config.json -> Spec, with every error of reading at the end of it."""
+
 from __future__ import annotations
 
 import errno
-import os
 
+from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.errors import SpecError
 from aisbx_runtime.oci.spec import parse
 

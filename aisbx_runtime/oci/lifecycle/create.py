@@ -1,16 +1,18 @@
 """create: from a bundle to a container whose init waits for start; all of it or nothing."""
+
 from __future__ import annotations
 
 import _socket
-import os
 import time
 
-from aisbx_runtime.oci import birth, channel, console, hooks, init, jsontext, report
+from aisbx_runtime.oci import birth, channel, console, init, jsontext, report
 from aisbx_runtime.oci import container as containers
 from aisbx_runtime.oci import host as hosts
+from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.channel import InitDied
 from aisbx_runtime.oci.container import CREATING, START_SOCKET, Facts
 from aisbx_runtime.oci.errors import Failure
+from aisbx_runtime.oci.hooks import run as run_hook
 from aisbx_runtime.oci.kernel.signal import reap, send_signal
 from aisbx_runtime.oci.lifecycle import attempt
 from aisbx_runtime.oci.lifecycle import bundle as bundles
@@ -61,6 +63,9 @@ class ContainerWorld(World):
     def enter_init(self) -> None:
         """Note that this copy of the world is container init's."""
         self._init_side = True
+        # flock(2): the lock is let go when the last copy of the fd is closed, and init lives on
+        # with startContainer hooks: `start` would wait for it, and it for `start`.
+        self._container.close()
 
     def know(self, facts: Facts) -> None:
         """Take over newer facts, which hooks are told."""
@@ -70,7 +75,7 @@ class ContainerWorld(World):
         """Journal a thing before it is made."""
         self._container.own(kind, path)
 
-    def run_hooks(self, kind: str, hooks_: tuple[Hook, ...]) -> None:
+    def run_hooks(self, kind: str, hooks: tuple[Hook, ...]) -> None:
         """Run hooks here; those of init see the pid that they can use (runc: 1 or its own)."""
         facts = self._facts.with_fields(pid=os.getpid() if self._init_side else self.pid)
         status = containers.CREATED if kind == "startContainer" else CREATING
@@ -78,8 +83,8 @@ class ContainerWorld(World):
         text = jsontext.dump(state).encode()
         # startContainer hooks run where the bundle is out of reach.
         directory = None if kind == "startContainer" else self.bundle
-        for hook in hooks_:
-            hooks.run(kind, hook, text, directory)
+        for hook in hooks:
+            run_hook(kind, hook, text, directory)
 
     def send_terminal(self, master_fd: int, name: str) -> None:
         """Send it to the console socket."""
@@ -202,6 +207,8 @@ def _make(
     )
     if at.pid == 0:
         at.enter_init()
+        # Else it would hold the other end itself, and never hear that create is gone.
+        create_side.close()
         init.main(job, at, init_side)
     init_side.close()
     facts = facts.with_fields(pid=at.pid, start_time=containers.start_time_of(at.pid))
@@ -210,10 +217,10 @@ def _make(
     try:
         attempt.apply_phase(plan, "adopt", at, call)
         create_side.go()
-        if job.hooks_between:
-            create_side.expect("hooks")
-            attempt.apply_phase(plan, "hooks", at, call)
-            create_side.go()
+        attempt.apply_phase(plan, "join", at, call)
+        create_side.expect("prepared")
+        attempt.apply_phase(plan, "hooks", at, call)
+        create_side.go()
         create_side.expect("ready")
         if not job.start_hooks:
             create_side.wait_for_end()
@@ -236,7 +243,7 @@ def _job(request: Request, container: Container) -> init.Job:
         steps=tuple([one for one in numbered if one[1].side == INIT]),
         total=len(numbered),
         process=process,
-        hooks_between=bool(request.plan.phase("hooks")),
+        prepares=True,
         start_fd=_listen(container),
         start_kind=init.WAIT_FOR_CONNECTION,
         start_hooks=spec.hooks.start_container,

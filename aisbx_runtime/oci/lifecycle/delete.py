@@ -1,11 +1,12 @@
 """delete: what create has made outside the container, and its directory."""
+
 from __future__ import annotations
 
 import errno
-import os
 import select
 
 from aisbx_runtime.oci import container as containers
+from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.container import CREATED, CREATING, STOPPED
 from aisbx_runtime.oci.errors import NOT_STOPPED, Failure, StateError
 from aisbx_runtime.oci.kernel.signal import send_signal

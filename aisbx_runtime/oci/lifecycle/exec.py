@@ -1,11 +1,11 @@
 """exec: one more process in a container, with no more rights than it was given."""
-from __future__ import annotations
 
-import os
+from __future__ import annotations
 
 from aisbx_runtime.oci import channel, console, init
 from aisbx_runtime.oci import container as containers
 from aisbx_runtime.oci import host as hosts
+from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.channel import InitDied
 from aisbx_runtime.oci.container import CREATED, PAUSED, RUNNING
 from aisbx_runtime.oci.errors import Failure, StateError, kernel_error
@@ -14,8 +14,16 @@ from aisbx_runtime.oci.kernel.process import clone3
 from aisbx_runtime.oci.kernel.signal import reap, send_signal
 from aisbx_runtime.oci.lifecycle import attempt, exec_process
 from aisbx_runtime.oci.lifecycle import bundle as bundles
-from aisbx_runtime.oci.plan import lsm, namespaces, process, refuse, rootfs, score, seccomp, terminal
-from aisbx_runtime.oci.plan.build import KEYRING
+from aisbx_runtime.oci.plan import (
+    lsm,
+    namespaces,
+    process,
+    refuse,
+    rootfs,
+    score,
+    seccomp,
+    terminal,
+)
 from aisbx_runtime.oci.plan.cgroup_steps import JoinCgroup
 from aisbx_runtime.oci.plan.join import EnterContainer
 from aisbx_runtime.oci.plan.step import INIT, RUNTIME, Birth, Phase, Plan, World
@@ -30,6 +38,8 @@ if TYPE_CHECKING:
     from aisbx_runtime.oci.spec.model import Process, Spec
 
 SIGKILL = 9
+# Far more than container init takes before it is the stub.
+_HEAP_BYTES = 64 << 20
 # runc's exit code for an exec that did not come to run, apart from those of programs.
 NOT_STARTED = 255
 
@@ -71,10 +81,9 @@ def _main(call: Call) -> int:
     elif relay is not None:
         at.console_fd = relay.fd
     plan = plan_of(call, spec, wanted, hosts.detect(), facts)
-    go = _start(call, plan, spec, wanted, at)
+    _start(call, plan, spec, wanted, at)
     if values.text("pid-file"):
         attempt.write_pid_file(values.text("pid-file"), at.pid)
-    del go
     if detach:
         return 0
     from aisbx_runtime.oci.lifecycle import foreground
@@ -124,7 +133,7 @@ def plan_of(call: Call, spec: Spec, wanted: Process, host: Host, facts: Facts) -
         *([rootfs.OpenProc("runtime default")] if labels else []),
         EnterContainer(flags, f"container {facts.text('id')}"),
         *([namespaces.BecomeContainerRoot("linux.namespaces")] if user_namespace else []),
-        *([process.JoinKeyring(KEYRING + facts.text("id"), "runtime default")]
+        *([process.JoinKeyring(process.KEYRING + facts.text("id"), "runtime default")]
           if facts.flag("keyring") else []),
         *terminal.steps(wanted, console=False),
         *labels,
@@ -133,20 +142,37 @@ def plan_of(call: Call, spec: Spec, wanted: Process, host: Host, facts: Facts) -
         wanted, host, filter_flags=seccomp.flags_of(spec), set_groups=set_groups
     )
     rootless = host.user_namespace or host.euid != 0
-    cgroups = [
-        JoinCgroup(path, path, rootless) for path in facts.texts("cgroups")
-    ]
-    steps = {
+    cgroups = {path: JoinCgroup(path, path, rootless) for path in facts.texts("cgroups")}
+    roomy = [path for path in cgroups if has_room(path)]
+    steps: dict[str, tuple[str, list[Step]]] = {
         "host": (RUNTIME, seccomp.host_steps(spec, host, f"{call.root()}/.cache/seccomp")),
+        # At once where there is room: a move waits 15 ms for an RCU grace period meanwhile.
         "adopt": (RUNTIME, score.steps(wanted, host)),
+        "join": (RUNTIME, [cgroups[path] for path in roomy]),
         "rootfs": (INIT, inside),
         "process": (INIT, confined),
-        # Only now, when the stub waits: the Python heap of the child is not charged to the
-        # container, which may be smaller than it.
-        "limits": (RUNTIME, cgroups),
+        # Only now, when the stub waits: the Python heap of the child is not charged to a
+        # container that may be smaller than it.
+        "limits": (RUNTIME, [cgroups[path] for path in cgroups if path not in roomy]),
     }
     phases = [Phase(name, side, tuple(found)) for name, (side, found) in steps.items()]
     return Plan(tuple(phases), Birth((), (), intermediate=False, time_offsets=()), (), ())
+
+
+def has_room(cgroup_path: str) -> bool:
+    """Tell whether the Python heap of a child fits into the memory limit of a cgroup."""
+    for limit, usage in (
+        ("memory.max", "memory.current"),
+        ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+    ):
+        try:
+            most = hosts.read_text(f"{cgroup_path}/{limit}").strip()
+            used = hosts.read_text(f"{cgroup_path}/{usage}")
+        except FileNotFoundError:
+            continue
+        return most == "max" or int(most) - int(used) > _HEAP_BYTES
+    # No memory controller in this hierarchy.
+    return True
 
 
 def _namespaces_to_join(pid: int) -> tuple[int, bool]:
@@ -167,7 +193,7 @@ def _start(call: Call, plan: Plan, spec: Spec, wanted: Process, at: ExecWorld) -
         steps=tuple([one for one in plan.numbered() if one[1].side == INIT]),
         total=len(plan.numbered()),
         process=wanted,
-        hooks_between=False,
+        prepares=False,
         start_fd=far,
         start_kind=init.CONNECTED,
         start_hooks=(),
@@ -178,6 +204,7 @@ def _start(call: Call, plan: Plan, spec: Spec, wanted: Process, at: ExecWorld) -
     born_fd = _give_birth(at)
     if at.pid == 0:
         os.close(near)
+        create_side.close()
         init.main(job, at, init_side)
     at.pidfd = born_fd
     init_side.close()
@@ -185,6 +212,7 @@ def _start(call: Call, plan: Plan, spec: Spec, wanted: Process, at: ExecWorld) -
     try:
         attempt.apply_phase(plan, "adopt", at, call)
         create_side.go()
+        attempt.apply_phase(plan, "join", at, call)
         create_side.expect("ready")
         create_side.wait_for_end()
         attempt.apply_phase(plan, "limits", at, call)

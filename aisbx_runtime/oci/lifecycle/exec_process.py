@@ -1,10 +1,12 @@
 """The process that `exec` is to start: from a file, or from flags on top of config.json's."""
+
 from __future__ import annotations
 
 from aisbx_runtime.oci.errors import SpecError, UsageError
 from aisbx_runtime.oci.host import read_text
 from aisbx_runtime.oci.lifecycle import bundle as bundles
 from aisbx_runtime.oci.plan.process import KEEP_GROUPS
+from aisbx_runtime.oci.record import replace
 from aisbx_runtime.oci.spec import parse
 from aisbx_runtime.oci.spec.model import Capabilities, Process, User
 
@@ -24,7 +26,7 @@ def process_of(values: Values, spec: Spec) -> Process:
         data = bundles.read_file(path, PROCESS_FILE)
         wanted = parse.process_of(parse.text_of(data, PROCESS_FILE), PROCESS_FILE)
         # conmon before 2.1.11 says it by flag, process.terminal says it for everybody else.
-        return _with_terminal(wanted) if values.flag("tty") else wanted
+        return replace(wanted, terminal=True) if values.flag("tty") else wanted
     if len(values.words) < 2:
         raise UsageError("exec: there is no command", hint="name one, or pass --process FILE")
     base = spec.process
@@ -33,20 +35,11 @@ def process_of(values: Values, spec: Spec) -> Process:
     return _from_flags(values, base)
 
 
-def _with_terminal(process: Process) -> Process:
-    return changed(process, terminal=True)
-
-
-def changed(process: Process, **fields: object) -> Process:
-    """Return the process with some fields changed."""
-    return Process(**{**vars(process), **fields})
-
-
 def _from_flags(values: Values, base: Process) -> Process:
     cwd = values.text("cwd") or base.cwd
     if not cwd.startswith("/"):
         raise UsageError(f"--cwd {cwd}: must be an absolute path")
-    return changed(
+    return replace(
         base,
         args=tuple(values.words[1:]),
         env=(*base.env, *_environment(values.list("env"))),

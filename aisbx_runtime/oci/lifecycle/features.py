@@ -2,6 +2,7 @@
 
 Only what works: engines act on it (dockerd turns every `ro` volume into `rro` once it is listed).
 """
+
 from __future__ import annotations
 
 import aisbx_runtime

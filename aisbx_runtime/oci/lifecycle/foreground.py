@@ -1,4 +1,5 @@
 """Being in front of a process of the container: signals go to it, its end is our exit code."""
+
 from __future__ import annotations
 
 import _signal
@@ -24,7 +25,7 @@ _LAST_CLASSIC = 31
 
 
 def forward_signals(pidfd: int) -> None:
-    """Send on every signal that comes in: engines signal us, not the container (contract.md 2.5)."""
+    """Send on every signal that comes in: BuildKit and CRI-O signal us, not the container."""
 
     def forward(number: int, frame: FrameType | None) -> None:
         del frame

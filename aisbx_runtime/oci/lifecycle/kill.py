@@ -1,10 +1,10 @@
 """kill: a signal to container init, or to every process of the container."""
+
 from __future__ import annotations
 
-import os
-
 from aisbx_runtime.oci import container as containers
-from aisbx_runtime.oci.errors import NOT_RUNNING, StateError, UsageError
+from aisbx_runtime.oci import system as os
+from aisbx_runtime.oci.errors import NOT_RUNNING, StateError
 from aisbx_runtime.oci.spec import signals
 
 TYPE_CHECKING = False
@@ -17,7 +17,7 @@ SIGKILL = 9
 def main(call: Call) -> int:
     """Send the signal; TERM when none is named."""
     words = call.values.words
-    number = _number_of(words[1] if len(words) > 1 else "TERM")
+    number = signals.number_of(words[1] if len(words) > 1 else "TERM")
     container = containers.load(call.root(), words[0])
     facts = container.facts()
     cgroups = tuple(facts.texts("cgroups"))
@@ -55,12 +55,3 @@ def _finish(own_pid_namespace: bool, cgroups: tuple[str, ...]) -> None:  # noqa:
     elif cgroup.is_frozen(cgroups):
         # A v1 freezer keeps a killed process from dying.
         cgroup.thaw(cgroups)
-
-
-def _number_of(text: str) -> int:
-    try:
-        return signals.number_of(text)
-    except ValueError:
-        raise UsageError(
-            f"unknown signal {text!r}", hint="write a name such as TERM, or a number"
-        ) from None

@@ -1,4 +1,5 @@
 """list: the containers below the root, as a table or as JSON."""
+
 from __future__ import annotations
 
 from aisbx_runtime.oci import container as containers

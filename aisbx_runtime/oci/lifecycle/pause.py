@@ -1,4 +1,5 @@
 """pause and resume: freeze every process of a container, and let them go on."""
+
 from __future__ import annotations
 
 from aisbx_runtime.oci import cgroup

@@ -1,4 +1,5 @@
 """plan: what create would do, step by step, with the place in config.json that asks for it."""
+
 from __future__ import annotations
 
 from aisbx_runtime.oci import host as hosts
@@ -43,8 +44,8 @@ def text_of(plan: Plan) -> str:
             lines.append(f"{phase.name} ({phase.side})")
             last = phase.name
         origin = f"  <- {step.origin}" if step.origin else ""
-        lines.append(f"{number:>4}  {step.describe()}{origin}")
-    lines.extend([f"warning: {sentence}" for sentence in plan.warnings])
+        lines.append(report.printable(f"{number:>4}  {step.describe()}{origin}"))
+    lines.extend([report.printable(f"warning: {sentence}") for sentence in plan.warnings])
     return "\n".join(lines) + "\n"
 
 
@@ -57,8 +58,8 @@ def json_of(plan: Plan) -> dict[str, object]:
                 "phase": phase.name,
                 "side": phase.side,
                 "step": type(step).__name__,
-                "does": step.describe(),
-                "origin": step.origin,
+                "does": report.printable(step.describe()),
+                "origin": report.printable(step.origin),
             }
             for number, phase, step in plan.numbered()
         ],

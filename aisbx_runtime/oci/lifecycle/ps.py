@@ -1,4 +1,5 @@
 """ps: the processes of a container, as host pids or as a table of ps(1)."""
+
 from __future__ import annotations
 
 from aisbx_runtime.oci import cgroup, jsontext, report

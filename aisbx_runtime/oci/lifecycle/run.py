@@ -1,8 +1,8 @@
 """run: create and start; in front, wait for the end and delete."""
+
 from __future__ import annotations
 
-import os
-
+from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.errors import UsageError
 from aisbx_runtime.oci.lifecycle.create import create, request_of
 from aisbx_runtime.oci.lifecycle.delete import destroy

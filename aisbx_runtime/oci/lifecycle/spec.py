@@ -1,8 +1,9 @@
 """spec: a config.json to start from: a shell in a rootfs, with nothing it does not need."""
+
 from __future__ import annotations
 
 import errno
-import json
+import json  # noqa: TID253  (a verb for people, at leisure)
 import os
 
 from aisbx_runtime.oci.errors import Failure
@@ -13,6 +14,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from aisbx_runtime.oci.cli import Call
 
+    Json = dict[str, object]
+
+_NAMESPACES = ("pid", "network", "ipc", "uts", "mount", "cgroup")
 _CAPABILITIES = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
 _MASKED = [
     "/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
@@ -25,9 +29,10 @@ _READ_ONLY = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-tr
 def main(call: Call) -> int:
     """Write config.json into the bundle, never over one that is there."""
     bundle = call.values.text("bundle") or "."
-    config = default_config()
     if call.values.flag("rootless"):
-        config = rootless(config, os.geteuid(), os.getegid())
+        config = rootless_config(os.geteuid(), os.getegid())
+    else:
+        config = default_config()
     text = json.dumps(config, indent="\t") + "\n"
     path = os.path.join(bundle, CONFIG)
     try:
@@ -42,8 +47,31 @@ def main(call: Call) -> int:
     return 0
 
 
-def default_config() -> dict[str, object]:
+def default_config() -> Json:
     """Return the configuration for root."""
+    return {
+        **_common(_mounts(gid_of_tty=True)),
+        "linux": {
+            "resources": {"devices": [{"allow": False, "access": "rwm"}]},
+            **_linux(_NAMESPACES),
+        },
+    }
+
+
+def rootless_config(uid: int, gid: int) -> Json:
+    """Return the configuration for a user without privileges: the own ids become root inside."""
+    return {
+        # gid 5 is not mapped.
+        **_common(_mounts(gid_of_tty=False)),
+        "linux": {
+            **_linux((*_NAMESPACES, "user")),
+            "uidMappings": [{"containerID": 0, "hostID": uid, "size": 1}],
+            "gidMappings": [{"containerID": 0, "hostID": gid, "size": 1}],
+        },
+    }
+
+
+def _common(mounts: list[Json]) -> Json:
     return {
         "ociVersion": SPEC_VERSION,
         "process": {
@@ -63,20 +91,21 @@ def default_config() -> dict[str, object]:
         },
         "root": {"path": "rootfs", "readonly": True},
         "hostname": "aisbx",
-        "mounts": _mounts(),
-        "linux": {
-            "resources": {"devices": [{"allow": False, "access": "rwm"}]},
-            "namespaces": [
-                {"type": name} for name in ("pid", "network", "ipc", "uts", "mount", "cgroup")
-            ],
-            "maskedPaths": list(_MASKED),
-            "readonlyPaths": list(_READ_ONLY),
-        },
+        "mounts": mounts,
     }
 
 
-def _mounts() -> list[dict[str, object]]:
+def _linux(namespaces: tuple[str, ...]) -> Json:
+    return {
+        "namespaces": [{"type": name} for name in namespaces],
+        "maskedPaths": list(_MASKED),
+        "readonlyPaths": list(_READ_ONLY),
+    }
+
+
+def _mounts(*, gid_of_tty: bool) -> list[Json]:
     strict = ["nosuid", "noexec", "nodev"]
+    gid = ["gid=5"] if gid_of_tty else []
     return [
         {"destination": "/proc", "type": "proc", "source": "proc"},
         {
@@ -89,7 +118,7 @@ def _mounts() -> list[dict[str, object]]:
             "destination": "/dev/pts",
             "type": "devpts",
             "source": "devpts",
-            "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+            "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", *gid],
         },
         {
             "destination": "/dev/shm",  # noqa: S108
@@ -111,31 +140,3 @@ def _mounts() -> list[dict[str, object]]:
             "options": [*strict, "relatime", "ro"],
         },
     ]
-
-
-def rootless(config: dict[str, object], uid: int, gid: int) -> dict[str, object]:
-    """Return the configuration for a user without privileges: the own ids become root inside."""
-    linux = config["linux"]
-    mounts = config["mounts"]
-    assert isinstance(linux, dict)  # noqa: S101
-    assert isinstance(mounts, list)  # noqa: S101
-    # A network namespace of its own needs no privilege; the sysfs that shows it does not either.
-    namespaces = [*linux["namespaces"], {"type": "user"}]
-    changed = []
-    for mount in mounts:
-        if mount["destination"] == "/dev/pts":
-            # gid 5 is not mapped.
-            options = [option for option in mount["options"] if option != "gid=5"]
-            changed.append({**mount, "options": options})
-        else:
-            changed.append(mount)
-    return {
-        **config,
-        "mounts": changed,
-        "linux": {
-            **{name: value for name, value in linux.items() if name != "resources"},
-            "namespaces": namespaces,
-            "uidMappings": [{"containerID": 0, "hostID": uid, "size": 1}],
-            "gidMappings": [{"containerID": 0, "hostID": gid, "size": 1}],
-        },
-    }

@@ -1,11 +1,12 @@
 """start: let the process of a created container run, and know that it does."""
+
 from __future__ import annotations
 
 import _socket
 import errno
-import os
 
 from aisbx_runtime.oci import container as containers
+from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.container import CREATED, START_SOCKET
 from aisbx_runtime.oci.errors import NO_SUCH_PROGRAM, CommandError, Failure, StateError
 

@@ -1,4 +1,5 @@
 """state: what a container is at this moment, as JSON."""
+
 from __future__ import annotations
 
 from aisbx_runtime.oci import container as containers

@@ -1,4 +1,5 @@
 """validate: every error of a config.json, by the vendored schemas and by the rules of the spec."""
+
 from __future__ import annotations
 
 from aisbx_runtime.oci import report

@@ -1,4 +1,5 @@
 """--version: what docker, podman and go-runc read of a runtime (contract.md 5)."""
+
 from __future__ import annotations
 
 import sys

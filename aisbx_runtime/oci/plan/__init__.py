@@ -1,1 +1,1 @@
-"""A container as an ordered list of typed, printable steps; each topic plans and applies its own."""
+"""A container as an ordered list of typed, printable steps, each topic with its own."""

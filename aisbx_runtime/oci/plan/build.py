@@ -1,4 +1,5 @@
 """THE ORDER, on one screen: (Spec, Host, id) -> Plan. Pure; each topic knows its own steps."""
+
 from __future__ import annotations
 
 from aisbx_runtime.oci.errors import SpecError
@@ -29,10 +30,6 @@ if TYPE_CHECKING:
     from aisbx_runtime.oci.spec.model import Process, Spec
 
 
-# The session keyring of a container, found again by name in exec.
-KEYRING = "_ses."
-
-
 @record
 class Options:
     """What the command line adds to config.json."""
@@ -50,17 +47,20 @@ def build(spec: Spec, host: Host, container_id: str, bundle: str, options: Optio
     refuse.check(spec)
     rootfs.check(spec)
     cgroups = cgroup.plan(spec, host, container_id, options.cgroup_manager)
-    steps = {
+    # cgroup_namespaces(7): the root of a new cgroup namespace is where init is at that moment.
+    joins_first = namespaces.is_new(spec, "cgroup")
+    steps: dict[str, list[Step]] = {
         "host": _host(spec, host, bundle, options, cgroups),
         "birth": [namespaces.birth(spec)],
-        # The parent must write the id maps (user_namespaces(7)), and the cgroup comes before
-        # anything that the container could be charged for.
+        # The parent must write the id maps (user_namespaces(7)).
         "adopt": [
             *namespaces.adopt_steps(spec, host),
-            *cgroups.join,
             *score.steps(spec.process, host),
+            *(cgroups.join if joins_first else []),
         ],
         "rootfs": _rootfs(spec, host, container_id, bundle, options, cgroups),
+        # A move between v1 cgroups waits 15 ms for an RCU grace period: let init work meanwhile.
+        "join": [] if joins_first else list(cgroups.join),
         # runtime.md, lifecycle 4 and 5: after the namespaces are made, before pivot_root.
         "hooks": [
             *hooks.steps("prestart", spec.hooks.prestart),
@@ -89,9 +89,7 @@ def build(spec: Spec, host: Host, container_id: str, bundle: str, options: Optio
     )
 
 
-def _host(
-    spec: Spec, host: Host, bundle: str, options: Options, cgroups: CgroupPlan
-) -> list[Step]:
+def _host(spec: Spec, host: Host, bundle: str, options: Options, cgroups: CgroupPlan) -> list[Step]:
     return [
         # What may fail for a reason of the user comes first: nothing has been made yet.
         *namespaces.open_steps(spec),
@@ -126,7 +124,7 @@ def _rootfs(
             late.append(mounts.MakeMountReadOnly(one.destination, f"mounts[{index}]"))
     keyring: list[Step] = []
     if not options.no_new_keyring:
-        keyring = [process.JoinKeyring(KEYRING + container_id, "runtime default")]
+        keyring = [process.JoinKeyring(process.KEYRING + container_id, "runtime default")]
     return [
         *namespaces.init_steps(spec),
         # Before the container's own procfs is there, which is not to be trusted.

@@ -1,7 +1,7 @@
 """The container's cgroups: which directories, made and joined how, and limited to what.
 
 Pure. Directories live in `cgroup_places`, values for files in `cgroup_v1` and `cgroup_v2`, steps in
-`cgroup_steps`, device rules in `cgroup_devices`; freezing, killing, removing in `oci.cgroup`.
+`cgroup_make` and `cgroup_steps`, device rules in `cgroup_devices`; what acts later in `oci.cgroup`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from aisbx_runtime.oci.bpf.devices import allows_everything
 from aisbx_runtime.oci.errors import HostError, UsageError
 from aisbx_runtime.oci.plan import cgroup_devices, cgroup_v1, cgroup_v2
+from aisbx_runtime.oci.plan.cgroup_make import MakeCgroup
 from aisbx_runtime.oci.plan.cgroup_places import (
     Place,
     place_at,
@@ -18,7 +19,6 @@ from aisbx_runtime.oci.plan.cgroup_places import (
 )
 from aisbx_runtime.oci.plan.cgroup_steps import (
     JoinCgroup,
-    MakeCgroup,
     OpenCgroup,
     RefuseBelowUsage,
     Setting,
@@ -75,6 +75,7 @@ def plan(spec: Spec, host: Host, container_id: str, manager: str) -> CgroupPlan:
         *_make_steps(places, host, _limited(used, spec.linux.resources), optional=optional),
         *_realtime_steps(spec.linux.resources, places, optional=optional),
     ]
+    early += _delegate_steps(spec, places, optional=optional)
     born_in = "" if optional else unified_path(places)
     if born_in:
         early.append(OpenCgroup(_ORIGIN, born_in))
@@ -233,6 +234,32 @@ def _make_steps(
 
 
 _V1_CPUSET = ("cpuset.cpus", "cpuset.mems")
+
+
+def _delegate_steps(spec: Spec, places: tuple[Place, ...], *, optional: bool) -> list[Step]:
+    # Only where the container can use it: v2, seen as a root of its own, mounted read-write. On v1
+    # it would let the container raise its own limits.
+    path = unified_path(places)
+    writable = any(
+        one.type in {"cgroup", "cgroup2"} and not {"ro", "rro"} & set(one.options)
+        for one in spec.mounts
+    )
+    own_root = any(one.type == "cgroup" and not one.path for one in spec.linux.namespaces)
+    if optional or not (path and writable and own_root) or spec.process is None:
+        return []
+    uid = _host_uid(spec.process.user.uid, spec.linux)
+    return [cgroup_v2.DelegateCgroup(_ORIGIN, path, uid)] if uid > 0 else []
+
+
+def _host_uid(uid: int, linux: Linux) -> int:
+    """Return what `uid` is outside of the container's user namespace, -1 when nothing."""
+    if not linux.uid_mappings:
+        # One that is joined by path has its map in the kernel only: nothing is given then.
+        return -1 if any(one.type == "user" for one in linux.namespaces) else uid
+    for one in linux.uid_mappings:
+        if one.container_id <= uid < one.container_id + one.size:
+            return one.host_id + uid - one.container_id
+    return -1
 
 
 def _limit_steps(

@@ -8,8 +8,8 @@ root of each; without one, v1 hierarchies are binds of its own cgroup.
 from __future__ import annotations
 
 import errno
-import os
 
+from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.errors import KernelError, SpecError, kernel_error
 from aisbx_runtime.oci.kernel import mount
 from aisbx_runtime.oci.kernel.mount import AT_FDCWD, MOUNT_ATTR_RDONLY, OPEN_TREE_CLONE

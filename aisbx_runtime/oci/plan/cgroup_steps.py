@@ -1,14 +1,15 @@
-"""Steps on cgroup files: make a cgroup, move container init into it, write limits.
+"""Steps on cgroup files: move container init into a cgroup, write limits.
 
-Which cgroups and which values lives in `cgroup`, `cgroup_v1` and `cgroup_v2`.
+Making cgroups lives in `cgroup_make`; which cgroups and which values in `cgroup`, `cgroup_v1` and
+`cgroup_v2`.
 """
 
 from __future__ import annotations
 
 import errno
-import os
 
-from aisbx_runtime.oci.errors import Failure, KernelError, StepError, kernel_error, why_of
+from aisbx_runtime.oci import system as os
+from aisbx_runtime.oci.errors import KernelError, StepError, kernel_error, why_of
 from aisbx_runtime.oci.record import record
 
 TYPE_CHECKING = False
@@ -18,10 +19,7 @@ if TYPE_CHECKING:
 UNLIMITED = frozenset({"-1", "max"})
 # What an unprivileged runtime without a delegated cgroup meets; engines rely on limits being
 # ignored there (contract.md 8: podman rootless with the cgroupfs manager).
-_NOT_OURS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT})
-# Another runtime may remove a shared parent between two of our mkdir calls.
-_ATTEMPTS = 20
-
+NOT_OURS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT})
 _SWAP_FILES = frozenset({"memory.memsw.limit_in_bytes", "memory.swap.max"})
 _HINTS = {
     ("memory.limit_in_bytes", errno.EBUSY): "the limit is lower than what is in use: raise it",
@@ -34,6 +32,8 @@ _HINTS = {
     ("cpu.rt_runtime_us", errno.ENOENT): "the kernel has no CONFIG_RT_GROUP_SCHED: drop the limit",
     ("cpu.rt_period_us", errno.ENOENT): "the kernel has no CONFIG_RT_GROUP_SCHED: drop the limit",
     ("cpu.rt_runtime_us", errno.EINVAL): "give the parent cgroup at least this realtime runtime",
+    ("cpuset.cpus", errno.EACCES): "the parent cgroup does not have all of these CPUs",
+    ("cpuset.mems", errno.EACCES): "the parent cgroup does not have all of these memory nodes",
     ("devices.deny", errno.EINVAL): "a cgroup with child cgroups cannot be given device rules: "
     "let linux.cgroupsPath name a cgroup of its own",
     ("devices.allow", errno.EINVAL): "a cgroup with child cgroups cannot be given device rules: "
@@ -66,39 +66,6 @@ class Setting:
     def limits(self) -> bool:
         """Tell whether this takes something from the container, so that it may not be dropped."""
         return self.value not in UNLIMITED
-
-
-@record
-class MakeCgroup:
-    """Make the container's cgroup in one hierarchy, and what is missing above it.
-
-    `needed` controllers must, `offered` ones may be enabled on the way down (v2); the files that
-    are `inherited` are copied from the parent while empty (v1 cpuset). Raises StepError when the
-    cgroup has processes. With `optional` a runtime without permission makes none.
-    """
-
-    origin: str
-    mount_point: str
-    path: str
-    needed: tuple[str, ...] = ()
-    offered: tuple[str, ...] = ()
-    inherited: tuple[str, ...] = ()
-    optional: bool = False
-
-    def describe(self) -> str:
-        """Return one line, in the imperative."""
-        enabled = " ".join([f"+{name}" for name in self.needed])
-        return f"make cgroup {self.path}{f' with {enabled}' if enabled else ''}"
-
-    def apply(self, at: World) -> None:
-        """Make it, from the top down."""
-        try:
-            _retry_make(self, at)
-        except KernelError as error:
-            if not (self.optional and error.errno in _NOT_OURS):
-                raise _failure(
-                    f"cannot make cgroup {self.path}", self.origin, error, hint=_hint("", error)
-                ) from None
 
 
 @record
@@ -137,12 +104,12 @@ class JoinCgroup:
         try:
             write_file(f"{self.path}/cgroup.procs", str(at.pid))
         except KernelError as error:
-            if not (self.optional and error.errno in _NOT_OURS):
-                raise _failure(
+            if not (self.optional and error.errno in NOT_OURS):
+                raise failed(
                     f"cannot move container init into cgroup {self.path}",
                     self.origin,
                     error,
-                    hint=_hint("cgroup.procs", error),
+                    hint=hint_for("cgroup.procs", error),
                 ) from None
 
 
@@ -184,13 +151,13 @@ class WriteLimits:
             left = [one for one, _ in refused]
 
     def _fail(self, one: Setting, error: KernelError) -> None:
-        if self.optional and error.errno in _NOT_OURS:
+        if self.optional and error.errno in NOT_OURS:
             return
-        raise _failure(
+        raise failed(
             f'cannot set {one.file} to "{one.value}"',
             one.origin,
             error,
-            hint=_hint(one.file, error),
+            hint=hint_for(one.file, error),
         )
 
 
@@ -266,120 +233,12 @@ def _cannot_swap(one: Setting) -> bool:
     return one.file in _SWAP_FILES and not os.path.exists("/proc/swaps")
 
 
-def _retry_make(wanted: MakeCgroup, at: World) -> None:
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            _make(wanted, at)
-        except KernelError as error:
-            # A parent was there and is gone: its last other user removed it. Once more from the
-            # top; at last the error is raised, since a missing mount point looks the same.
-            if attempt == _ATTEMPTS or not _is_gone(error):
-                raise
-        else:
-            return
-
-
-def _is_gone(error: KernelError) -> bool:
-    """Tell whether the cgroup was removed: before its file was opened, or after (ENODEV)."""
-    missing = error.errno == errno.ENOENT and error.syscall in {"open", "mkdir"}
-    return missing or error.errno == errno.ENODEV
-
-
-def _make(wanted: MakeCgroup, at: World) -> None:
-    directory = wanted.mount_point
-    names = wanted.path.removeprefix(wanted.mount_point).strip("/").split("/")
-    for index, name in enumerate(names, 1):
-        parent, directory = directory, f"{directory.rstrip('/')}/{name}"
-        if wanted.needed or wanted.offered:
-            _enable(wanted, parent)
-        made = _make_directory(directory, at)
-        for file in wanted.inherited:
-            _inherit(file, parent, directory)
-        if index == len(names) and not made and _has_processes(directory):
-            raise StepError(
-                f"cgroup {directory} is not empty",
-                where=wanted.origin,
-                hint="end the processes in it, or let linux.cgroupsPath name another",
-            )
-
-
-def _make_directory(path: str, at: World) -> bool:
-    if os.path.isdir(path):
-        return False
-    at.own("cgroup", path)
-    try:
-        os.mkdir(path, 0o755)
-    except FileExistsError:
-        # Made by another runtime since we looked.
-        return False
-    except OSError as error:
-        raise kernel_error(error.errno or 0, "mkdir", path) from None
-    return True
-
-
-def _enable(wanted: MakeCgroup, parent: str) -> None:
-    path = f"{parent}/cgroup.subtree_control"
-    enabled = read_file(path).split()
-    missing = [name for name in (*wanted.needed, *wanted.offered) if name not in enabled]
-    if not missing:
-        return
-    try:
-        write_file(path, " ".join([f"+{name}" for name in missing]))
-    except KernelError as error:
-        if _is_gone(error):
-            raise
-        # One controller that cannot be had refuses the whole write: take them one by one.
-        for name in missing:
-            _enable_one(wanted, path, name)
-
-
-def _enable_one(wanted: MakeCgroup, path: str, name: str) -> None:
-    try:
-        write_file(path, f"+{name}")
-    except KernelError as error:
-        if name not in wanted.needed or (wanted.optional and error.errno in _NOT_OURS):
-            return
-        raise _failure(
-            f'cannot enable the "{name}" controller for {wanted.path}',
-            wanted.origin,
-            error,
-            hint=_ENABLE_HINTS.get(error.errno or 0, ""),
-        ) from None
-
-
-_ENABLE_HINTS = {
-    # cgroups(7), "no internal processes".
-    errno.EBUSY: "the parent cgroup has processes of its own: move them to a child, or let "
-    "linux.cgroupsPath name a cgroup below another parent",
-    errno.ENOENT: "the controller is not delegated to the parent cgroup: enable it in the "
-    "cgroup.subtree_control files above",
-    errno.EACCES: "the cgroup is not the runtime's to change: run it as root, or delegate it",
-    errno.EPERM: "the cgroup is not the runtime's to change: run it as root, or delegate it",
-    errno.EROFS: "the cgroup file system is mounted read-only: mount it read-write",
-    errno.EOPNOTSUPP: "the parent cgroup is threaded: use another parent",
-}
-
-
-def _inherit(file: str, parent: str, directory: str) -> None:
-    # cpuset(7): a process cannot enter a v1 cpuset whose cpus or mems are empty (ENOSPC).
-    if not read_file(f"{directory}/{file}").strip():
-        write_file(f"{directory}/{file}", read_file(f"{parent}/{file}").strip() or "\n")
-
-
-def _has_processes(directory: str) -> bool:
-    try:
-        return "populated 1" in read_file(f"{directory}/cgroup.events")
-    except KernelError as error:
-        # A v1 cgroup has no such file: look at it and at each below.
-        if error.errno != errno.ENOENT:
-            raise
-    return any(read_file(f"{below}/cgroup.procs") for below, _, _ in os.walk(directory))
-
-
-def _failure(what: str, origin: str, error: KernelError, *, hint: str) -> Failure:
+def failed(what: str, origin: str, error: KernelError, *, hint: str) -> StepError:
+    """Return the failure of a step on cgroup files."""
     return StepError(what, where=origin, why=why_of(error), hint=hint)
 
 
-def _hint(file: str, error: KernelError) -> str:
+def hint_for(file: str, error: KernelError) -> str:
+    """Return what to do about a write to `file` that failed."""
     number = error.errno or 0
     return _HINTS.get((file, number), _HINT_OF_ERRNO.get(number, ""))

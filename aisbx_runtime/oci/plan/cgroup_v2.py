@@ -7,10 +7,10 @@ with runc and crun. What v2 cannot limit is refused, never dropped.
 from __future__ import annotations
 
 import errno
-import os
 
+from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.bpf import devices
-from aisbx_runtime.oci.errors import KernelError, SpecError
+from aisbx_runtime.oci.errors import KernelError, SpecError, StepError, kernel_error, why_of
 from aisbx_runtime.oci.plan.cgroup_steps import Setting, read_file, write_file
 from aisbx_runtime.oci.record import record
 
@@ -72,21 +72,30 @@ class FilterDevices:
 
         try:
             program_fd = bpf.load_device_program(devices.program(self.rules), "aisbx_devices")
+            try:
+                _replace(self.directory, program_fd)
+            finally:
+                os.close(program_fd)
         except KernelError as error:
             # Without CAP_BPF there is no filter; engines rely on it being ignored when rootless.
             if self.optional and error.errno == errno.EPERM:
                 return
-            raise
-        try:
-            _replace(self.directory, program_fd)
-        finally:
-            os.close(program_fd)
+            raise StepError(
+                f"cannot filter the devices of cgroup {self.directory}",
+                where=self.origin,
+                why=why_of(error),
+                hint="run the runtime with CAP_BPF and CAP_SYS_ADMIN, on a kernel with "
+                "CONFIG_CGROUP_BPF",
+            ) from None
 
 
 def _replace(directory: str, program_fd: int) -> None:
     from aisbx_runtime.oci.kernel import bpf
 
-    cgroup_fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        cgroup_fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise kernel_error(error.errno or 0, "open", directory) from None
     try:
         before = bpf.device_programs(cgroup_fd)
         bpf.attach_device_program(cgroup_fd, program_fd)
@@ -98,6 +107,34 @@ def _replace(directory: str, program_fd: int) -> None:
                 os.close(old_fd)
     finally:
         os.close(cgroup_fd)
+
+
+@record
+class DelegateCgroup:
+    """Give the cgroup to the user that the container's process is.
+
+    config-linux.md, "Cgroup ownership": so that systemd in a container can manage what is below.
+    """
+
+    origin: str
+    directory: str
+    uid: int
+
+    def describe(self) -> str:
+        """Return one line, in the imperative."""
+        return f"give cgroup {self.directory} to uid {self.uid}"
+
+    def apply(self, at: World) -> None:
+        """Change the owner of the directory and of the files that cgroups(7) lists for it."""
+        del at
+        for name in ("", *read_file("/sys/kernel/cgroup/delegate").split()):
+            path = f"{self.directory}/{name}"
+            try:
+                os.chown(path, self.uid, -1)
+            except OSError as error:
+                # The list is of all that this kernel may have: controllers are not all enabled.
+                if error.errno != errno.ENOENT or not name:
+                    raise kernel_error(error.errno or 0, "chown", path) from None
 
 
 def refuse(field: str, why: str) -> SpecError:

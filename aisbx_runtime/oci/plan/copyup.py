@@ -2,10 +2,12 @@
 
 Everything is opened relative to an fd and never through a symlink: the image is hostile.
 """
+
 from __future__ import annotations
 
-import os
 import stat
+
+from aisbx_runtime.oci import system as os
 
 _COPY_BYTES = 1 << 20
 _DIR_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

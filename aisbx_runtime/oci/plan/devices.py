@@ -3,12 +3,13 @@
 The device filter of the cgroup lives in `cgroup*`. /dev is opened once, without following
 symlinks (CVE-2026-41579, CVE-2026-47766), and everything is made relative to that fd.
 """
+
 from __future__ import annotations
 
 import errno
-import os
 import stat
 
+from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.errors import Failure, KernelError, kernel_error, why_of
 from aisbx_runtime.oci.kernel import mount
 from aisbx_runtime.oci.kernel.mount import AT_FDCWD, OPEN_TREE_CLONE
@@ -194,16 +195,13 @@ def open_directory(root_fd: int, path: str) -> int:
 def is_dev_bound(spec: Spec) -> bool:
     """Tell whether the caller's own /dev is bound: then nothing may be made in it."""
     return any(
-        os.path.normpath(one.destination) == "/dev" and mounts.is_bind(one)
-        for one in spec.mounts
+        os.path.normpath(one.destination) == "/dev" and mounts.is_bind(one) for one in spec.mounts
     )
 
 
 def wanted(spec: Spec) -> list[tuple[Device, str]]:
     """Return (device, origin) of all device nodes; `linux.devices` wins over the defaults."""
-    listed = [
-        (one, f"linux.devices[{index}]") for index, one in enumerate(spec.linux.devices)
-    ]
+    listed = [(one, f"linux.devices[{index}]") for index, one in enumerate(spec.linux.devices)]
     # Docker and podman list a device twice when the user names a default one: the last wins.
     by_path = {one.path: (one, "config-linux.md: default devices") for one in DEFAULT_DEVICES}
     by_path.update({one.path: (one, origin) for one, origin in listed})

@@ -1,4 +1,5 @@
 """Hooks as steps: when they run. How one is run lives in `oci.hooks`."""
+
 from __future__ import annotations
 
 from aisbx_runtime.oci.record import record

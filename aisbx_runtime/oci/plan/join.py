@@ -1,8 +1,8 @@
 """Entering a running container: what `exec` does instead of making namespaces and a rootfs."""
+
 from __future__ import annotations
 
-import os
-
+from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.kernel.namespaces import setns
 from aisbx_runtime.oci.record import record
 

@@ -1,8 +1,8 @@
 """AppArmor and SELinux: the label that the process gets when it is executed."""
+
 from __future__ import annotations
 
-import os
-
+from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.errors import KernelError, SpecError, kernel_error
 from aisbx_runtime.oci.kernel.path import (
     RESOLVE_BENEATH,

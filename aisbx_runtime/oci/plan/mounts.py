@@ -2,11 +2,12 @@
 
 Mounts of type `cgroup` live in `cgroup_mount`, device nodes in `devices`, masks in `paths`.
 """
+
 from __future__ import annotations
 
-import os
 import stat
 
+from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.errors import Failure, KernelError, why_of
 from aisbx_runtime.oci.kernel import mount
 from aisbx_runtime.oci.kernel.mount import AT_FDCWD, AT_RECURSIVE, OPEN_TREE_CLONE
@@ -79,9 +80,7 @@ class BindMount:
         """Set propagation and flags while it is detached, then move it to its target."""
         tree_fd = at.trees.pop(self.key)
         _check_proc(self.target, tree_fd)
-        mount.mount_setattr(
-            tree_fd, propagation=self.propagation, recursive=True, path=self.target
-        )
+        mount.mount_setattr(tree_fd, propagation=self.propagation, recursive=True, path=self.target)
         _set_options(tree_fd, self.options, self.target)
         if stat.S_ISDIR(os.fstat(tree_fd).st_mode):
             target_fd = make_dirs_in_root(at.root_fd, self.target)
@@ -139,9 +138,7 @@ class FileSystemMount:
             data.append(("mode", f"{mode:o}"))
         return data
 
-    def _mount_long(
-        self, at: World, target_fd: int, data: list[tuple[str, str | None]]
-    ) -> None:
+    def _mount_long(self, at: World, target_fd: int, data: list[tuple[str, str | None]]) -> None:
         pairs = [key if value is None else f"{key}={value}" for key, value in data]
         mount.mount_at_fd(self.source or self.type, target_fd, self.type, ",".join(pairs))
         os.close(target_fd)
@@ -263,9 +260,7 @@ def steps_of(index: int, one: Mount, *, propagation: int) -> list[Step]:
     origin = f"mounts[{index}]"
     options = resolve(one.options)
     if is_bind(one):
-        return [
-            BindMount(one.source, one.destination, options, propagation, origin, origin)
-        ]
+        return [BindMount(one.source, one.destination, options, propagation, origin, origin)]
     if is_read_only_dev(one):
         options = resolve(tuple([word for word in one.options if word != "ro"]))
     return [FileSystemMount(one.type, one.source, one.destination, options, origin)]
@@ -283,5 +278,3 @@ def is_read_only_dev(one: Mount) -> bool:
         and os.path.normpath(one.destination) == "/dev"
         and bool(resolve(one.options).attr_set & mount.MOUNT_ATTR_RDONLY)
     )
-
-

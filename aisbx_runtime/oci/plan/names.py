@@ -1,10 +1,11 @@
 """hostname, domainname and sysctls: settings of the container's own namespaces.
 
-Which sysctls are a container's own is checked in `spec.validate_linux`."""
+Which sysctls are a container's own is checked in `spec.validate_linux`.
+"""
+
 from __future__ import annotations
 
-import os
-
+from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.errors import kernel_error
 from aisbx_runtime.oci.kernel import uts
 from aisbx_runtime.oci.kernel.path import (

@@ -1,9 +1,10 @@
 """Namespaces and id mappings: which are new, which are joined by path, and their first settings."""
+
 from __future__ import annotations
 
 import errno
-import os
 
+from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.errors import HostError, kernel_error
 from aisbx_runtime.oci.kernel import namespaces as kernel_namespaces
 from aisbx_runtime.oci.kernel import network
@@ -70,7 +71,7 @@ class WriteIdMap:
 
 @record
 class DenySetgroups:
-    """Give up setgroups(2): user_namespaces(7) demands it of a gid map written without privilege."""
+    """Give up setgroups(2), as user_namespaces(7) demands of an unprivileged gid map."""
 
     origin: str
 
@@ -262,7 +263,7 @@ def _run_setuid_helper(name: str, args: list[str]) -> None:
     import subprocess
 
     # podman calls some verbs without PATH; setuid helpers live in the system's directories.
-    path = os.environ.get("PATH") or "/usr/sbin:/usr/bin:/sbin:/bin"
+    path = os.environment("PATH") or "/usr/sbin:/usr/bin:/sbin:/bin"
     try:
         done = subprocess.run(
             [name, *args], env={"PATH": path}, capture_output=True, check=False, timeout=60

@@ -1,10 +1,11 @@
 """`linux.maskedPaths` and `linux.readonlyPaths`: what the container may not read, or not change."""
+
 from __future__ import annotations
 
 import errno
-import os
 import stat
 
+from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.errors import Failure, KernelError
 from aisbx_runtime.oci.kernel import mount
 from aisbx_runtime.oci.kernel.mount import AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, OPEN_TREE_CLONE

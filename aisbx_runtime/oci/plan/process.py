@@ -3,13 +3,14 @@
 Shared by create and exec: one code path gives the first process and later ones their rights, so
 an exec never has more than it was told (CVE-2025-27612). Namespaces are behind us here.
 """
+
 from __future__ import annotations
 
 import errno
-import os
 import resource
 import stat
 
+from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.errors import (
     IS_A_DIRECTORY,
     NO_SUCH_PROGRAM,
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 _DEFAULT_UMASK = 0o022
 _RLIM_INFINITY = (1 << 64) - 1
+# The session keyring of a container, which exec finds again by its name.
+KEYRING = "_ses."
 KEEP_GROUPS = "run.oci.keep_original_groups"  # podman --group-add keep-groups
 
 

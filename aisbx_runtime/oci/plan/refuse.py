@@ -1,4 +1,5 @@
 """What config.json may ask for and this version does not do: refused aloud, never dropped."""
+
 from __future__ import annotations
 
 from aisbx_runtime.oci.errors import SpecError
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
 def check(spec: Spec) -> None:
     """Raise SpecError for the first field that asks for something that is not there."""
-    asked = {
+    asked: dict[str, object] = {
         "linux.personality": spec.linux.personality,
         "linux.intelRdt": spec.linux.intel_rdt,
         "linux.memoryPolicy": spec.linux.memory_policy,

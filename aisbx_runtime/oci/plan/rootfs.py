@@ -1,8 +1,8 @@
-"""The root: attaching the rootfs, propagation, pivot_root, read-only root. Mounts live in `mounts`."""
+"""The root: attaching the rootfs, propagation, pivot_root. Mounts live in `mounts`."""
+
 from __future__ import annotations
 
-import os
-
+from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.errors import Failure, kernel_error
 from aisbx_runtime.oci.kernel import mount
 from aisbx_runtime.oci.kernel.mount import AT_FDCWD, AT_RECURSIVE, OPEN_TREE_CLONE
@@ -283,5 +283,3 @@ def confine_steps(spec: Spec) -> list[Step]:
     if wanted and has_mount_namespace(spec) and PROPAGATION[wanted][0] != inherited(spec):
         steps.append(SetRootPropagation(wanted, "linux.rootfsPropagation"))
     return steps
-
-

@@ -1,9 +1,10 @@
 """`process.oomScoreAdj`: whom the kernel kills first when memory runs out."""
+
 from __future__ import annotations
 
 import errno
-import os
 
+from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.errors import kernel_error
 from aisbx_runtime.oci.record import record
 

@@ -1,8 +1,8 @@
 """`linux.seccomp`: the compiled filter, ready for the stub. Compiling lives in `oci.seccomp`."""
+
 from __future__ import annotations
 
-import os
-
+from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.record import record
 
 TYPE_CHECKING = False

@@ -4,6 +4,7 @@ A step knows the JSON path it came from (`origin`) and applies itself in a few s
 `describe` and everything before `apply` is pure. Which steps there are lives in the topic files,
 their order in `build`.
 """
+
 from __future__ import annotations
 
 from aisbx_runtime.oci.record import record
@@ -39,6 +40,7 @@ PHASES = (
     ("birth", RUNTIME),
     ("adopt", RUNTIME),  # the child is born and waits
     ("rootfs", INIT),
+    ("join", RUNTIME),  # while container init prepares the rootfs
     ("hooks", RUNTIME),  # prestart, createRuntime: the rootfs is there, not yet the root
     ("pivot", INIT),
     ("confine", INIT),

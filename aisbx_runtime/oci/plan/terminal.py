@@ -1,8 +1,8 @@
 """The container's terminal: a pty of its own devpts, /dev/console on it, stdio moved to it."""
+
 from __future__ import annotations
 
-import os
-
+from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.kernel import mount, terminal
 from aisbx_runtime.oci.kernel.mount import AT_EMPTY_PATH, OPEN_TREE_CLONE
 from aisbx_runtime.oci.kernel.path import make_file_in_root, open_in_root

@@ -11,8 +11,9 @@ An entry is a file `CACHE_DIR/KEY`, written once and renamed into place:
 from __future__ import annotations
 
 import _blake2
-import os
 import stat
+
+from aisbx_runtime.oci import system as os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,8 +87,7 @@ def _read(path: str, key: str) -> bytes | None:
             status = os.fstat(fd)
             if not _is_ours(status) or not stat.S_ISREG(status.st_mode):
                 return None
-            if status.st_size > MAX_ENTRY_BYTES:
-                return None
+            # Of a larger file only a part is read, which the digest does not fit.
             return _program_in(os.read(fd, MAX_ENTRY_BYTES), key)
         finally:
             os.close(fd)
@@ -147,7 +147,7 @@ def _open_directory(cache_dir: str) -> int:
     """Return a descriptor of the directory, made if needed. Raises OSError if it is not ours."""
     import contextlib  # not for a hit
 
-    for path in (os.path.dirname(cache_dir), cache_dir):
+    for path in (os.path.dirname(os.path.abspath(cache_dir)), cache_dir):
         # Another create may make it meanwhile; what is no directory, open refuses.
         with contextlib.suppress(FileExistsError):
             os.mkdir(path, 0o700)
@@ -169,7 +169,7 @@ def _write(directory_fd: int, key: str, entry: bytes) -> None:
         dir_fd=directory_fd,
     )
     try:
-        with os.fdopen(fd, "wb") as file:
+        with open(fd, "wb") as file:
             file.write(entry)
         os.rename(name, key, src_dir_fd=directory_fd, dst_dir_fd=directory_fd)
     except OSError:

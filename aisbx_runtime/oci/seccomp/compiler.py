@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import faulthandler
 import os
 import sys
 
@@ -18,7 +19,7 @@ from aisbx_runtime.oci.seccomp.cache import INSTRUCTION_BYTES, MAX_INSTRUCTIONS,
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from types import ModuleType
     from typing import BinaryIO, Protocol
 
@@ -48,8 +49,8 @@ ACTIONS = {
     "SCMP_ACT_LOG": 0x7FFC0000,
     "SCMP_ACT_ALLOW": 0x7FFF0000,
 }
-# What errnoRet may hold: the kernel cuts an errno above MAX_ERRNO, a tracer gets 16 bits.
-DATA_LIMITS = {"SCMP_ACT_ERRNO": 4095, "SCMP_ACT_TRACE": 0xFFFF}
+# What errnoRet may hold: libseccomp takes an errno below MAX_ERRNO, a tracer gets 16 bits.
+DATA_LIMITS = {"SCMP_ACT_ERRNO": 4094, "SCMP_ACT_TRACE": 0xFFFF}
 
 # libseccomp's seccomp.h, enum scmp_compare
 OPERATORS = {
@@ -97,6 +98,7 @@ BINARY_TREE = 2
 # for each system call); libseccomp up to 2.5.4 misbehaves when there are no rules at all.
 TREE_FROM_RULES = 33
 
+DEADLINE_S = 30  # a long profile takes 0.03
 # What the bindings raise: libseccomp's own knows ValueError and RuntimeError, pyseccomp OSError.
 _REFUSED = (ValueError, RuntimeError, OSError)
 
@@ -110,9 +112,30 @@ def program_of(seccomp: Seccomp) -> bytes:
         "linux.seccomp.defaultErrnoRet",
     )
     rules = list(_rules(seccomp, default))
-    binding = load_binding()
+    with _deadline():
+        return _compiled(load_binding(), default, seccomp.architectures, rules)
+
+
+@contextlib.contextmanager
+def _deadline() -> Generator[None]:
+    """End the process, with a traceback, if libseccomp does not return.
+
+    libseccomp 2.5.4 loops forever over some profiles, in C and with the interpreter's lock held:
+    two rules for one call that begin with the same NE, LT, LE, GE or GT and go on differently.
+    The filter is made before the cgroup and init: only the reserved id stays, for `delete --force`.
+    """
+    faulthandler.dump_traceback_later(DEADLINE_S, exit=True, file=2)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def _compiled(
+    binding: ModuleType, default: int, architectures: tuple[str, ...], rules: list[Rule]
+) -> bytes:
     compiled: Filter = binding.SyscallFilter(default)
-    for position, name in enumerate(seccomp.architectures):
+    for position, name in enumerate(architectures):
         _add_architecture(compiled, name, f"linux.seccomp.architectures[{position}]")
     additions = [
         (at, action, name, number, conditions)

@@ -12,8 +12,9 @@ import sys
 
 from aisbx_runtime.oci import jsontext
 from aisbx_runtime.oci.errors import Failure, SpecError
+from aisbx_runtime.oci.jsontext import is_array, is_object
 from aisbx_runtime.oci.spec import parse, validate
-from aisbx_runtime.oci.spec.node import is_array, is_object, node_of, shown
+from aisbx_runtime.oci.spec.node import node_of, shown
 from aisbx_runtime.oci.spec.parse_linux import PROPAGATIONS
 
 TYPE_CHECKING = False

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from aisbx_runtime.oci import jsontext
 from aisbx_runtime.oci.errors import SpecError
+from aisbx_runtime.oci.jsontext import is_array, is_object
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
-    from typing import TypeGuard
 
     Path = tuple[str | int, ...]
 
@@ -23,16 +23,6 @@ UINT32 = (0, (1 << 32) - 1)
 UINT64 = (0, (1 << 64) - 1)
 
 _SHOWN_CHARACTERS = 60
-
-
-def is_object(value: object) -> TypeGuard[dict[str, object]]:
-    """Tell whether `value` was a JSON object."""
-    return type(value) is dict
-
-
-def is_array(value: object) -> TypeGuard[list[object]]:
-    """Tell whether `value` was a JSON array."""
-    return type(value) is list
 
 
 def text_of_path(path: Path) -> str:

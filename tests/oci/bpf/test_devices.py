@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aisbx_runtime.oci.bpf.devices import (
@@ -104,6 +104,7 @@ def test_the_last_rule_that_matches_decides(rules, device):
 
 
 @given(RULES)
+@example([ALLOW_ALL])
 def test_no_instruction_is_unreachable(rules):
     # The verifier refuses a program that has one.
     listing = instructions(program(tuple(rules)))
@@ -167,3 +168,11 @@ def test_reading_and_writing_may_be_granted_by_two_rules():
     verdict, _ = run(program(rules), "c", 1, 3, READ | WRITE)
 
     assert verdict is True
+
+
+def test_nothing_follows_a_rule_that_covers_everything():
+    no_loop = Rule(allow=False, kind="b", major=7, minor=None, access=EVERY_ACCESS)
+    code = program((ALLOW_ALL, no_loop))
+
+    assert [False, True] == [run(code, "b", major, 0, READ)[0] for major in (7, 8)]
+    assert code.endswith(program((ALLOW_ALL,))[-16:])

@@ -25,6 +25,10 @@ BASE = "/sys/fs/cgroup"
 V2_CONTROLLERS = ("cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma", "misc")
 DENY_ALL = DeviceRule(allow=False, type="a", major=None, minor=None, access="rwm")
 ALLOW_ALL = DeviceRule(allow=True, type="a", major=None, minor=None, access="rwm")
+MEMORY_PAIR = (
+    "write 100 to memory.limit_in_bytes and 200 to memory.memsw.limit_in_bytes "
+    f"in {BASE}/memory/a/b"
+)
 
 
 def v1(*controllers: str, own: str = "/", root: str = "/") -> Hierarchy:
@@ -204,8 +208,7 @@ def test_limits_go_where_their_controller_is():
     wanted = plan(HYBRID, resources)
 
     assert [
-        f"write 100 to memory.limit_in_bytes and 200 to memory.memsw.limit_in_bytes "
-        f"in {BASE}/memory/a/b",
+        MEMORY_PAIR,
         f"write 6 to cpu.cfs_period_us and 5 to cpu.cfs_quota_us in {BASE}/cpu/a/b",
         f"write 0 to cpuset.cpus in {BASE}/cpuset/a/b",
         f"write 9 to pids.max in {BASE}/pids/a/b",
@@ -360,47 +363,3 @@ def test_devices_that_cannot_be_filtered_are_refused_but_for_rootless():
         plan(host(v1("memory")), resources)
 
     assert plan(host(v1("memory"), euid=1000), resources).limits == ()
-
-
-# ---- update --------------------------------------------------------------------------------------
-def test_update_writes_only_what_is_given():
-    paths = plan(HYBRID).paths
-    steps = cgroup.update(Resources(memory=Memory(limit=5, swap=9)), HYBRID, paths, "1.0.2")
-
-    assert [
-        f"write 5 to memory.limit_in_bytes and 9 to memory.memsw.limit_in_bytes "
-        f"in {BASE}/memory/a/b"
-    ] == lines(steps)
-
-
-@pytest.mark.parametrize(
-    ("machine", "file"),
-    [(UNIFIED, f"{BASE}/a/b/memory.current"), (HYBRID, f"{BASE}/memory/a/b/memory.usage_in_bytes")],
-)
-def test_update_checks_the_usage_first_when_asked_to(machine, file):
-    resources = Resources(memory=Memory(limit=5, check_before_update=True))
-    steps = cgroup.update(resources, machine, plan(machine).paths, "1.0.2")
-
-    assert f"check that {file} is not above 5" == steps[0].describe()
-
-
-def test_update_does_not_touch_devices():
-    resources = Resources(devices=(DENY_ALL,))
-
-    assert cgroup.update(resources, UNIFIED, plan(UNIFIED).paths, "1.0.2") == ()
-
-
-def test_update_knows_the_innermost_mount_of_a_path():
-    (step,) = cgroup.update(
-        Resources(hugepage_limits=(HugepageLimit("2MB", 4),)),
-        host(v2(has=("pids",)), v2(f"{BASE}/unified", has=("hugetlb",))),
-        (f"{BASE}/unified/a",),
-        "1.0.2",
-    )[:1]
-
-    assert f"{BASE}/unified/a" == step.directory
-
-
-def test_update_of_a_cgroup_that_is_mounted_no_more_is_refused():
-    with pytest.raises(HostError):
-        cgroup.update(Resources(), UNIFIED, ("/elsewhere/a",), "1.0.2")

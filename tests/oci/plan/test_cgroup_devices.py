@@ -53,21 +53,26 @@ def test_the_console_of_the_host_is_not_among_the_defaults():
 
 
 def test_an_empty_access_is_every_access():
-    (rule, *_) = rules_of(linux(DeviceRule(False, "a", None, None, "")))
+    (rule, *_) = rules_of(
+        linux(DeviceRule(allow=False, type="a", major=None, minor=None, access=""))
+    )
 
     assert EVERY_ACCESS == rule.access
 
 
-@pytest.mark.parametrize(
-    "rule", [DeviceRule(True, "x", 1, 3, "r"), DeviceRule(True, "c", 1, 3, "rx")]
-)
-def test_an_unknown_type_or_letter_is_refused(rule):
+@pytest.mark.parametrize(("type_", "access"), [("x", "r"), ("c", "rx")])
+def test_an_unknown_type_or_letter_is_refused(type_, access):
+    rule = DeviceRule(allow=True, type=type_, major=1, minor=3, access=access)
     with pytest.raises(SpecError):
         rules_of(linux(rule))
 
 
-def rule(allow: bool, kind: str, major: int | None, minor: int | None, access: int) -> Rule:
-    return Rule(allow=allow, kind=kind, major=major, minor=minor, access=access)
+def allow(kind: str, major: int | None, minor: int | None, access: int) -> Rule:
+    return Rule(allow=True, kind=kind, major=major, minor=minor, access=access)
+
+
+def deny(kind: str, major: int | None, minor: int | None, access: int) -> Rule:
+    return Rule(allow=False, kind=kind, major=major, minor=minor, access=access)
 
 
 ALL = EVERY_ACCESS
@@ -75,33 +80,33 @@ ALL = EVERY_ACCESS
 
 def test_on_v1_exceptions_follow_a_default():
     rules = (
-        rule(True, "a", None, None, ALL),
-        rule(False, "a", None, None, ALL),
-        rule(True, "c", 1, 3, READ),
-        rule(True, "c", 1, 3, WRITE),
-        rule(True, "b", 8, None, MKNOD),
+        allow("a", None, None, ALL),
+        deny("a", None, None, ALL),
+        allow("c", 1, 3, READ),
+        allow("c", 1, 3, WRITE),
+        allow("b", 8, None, MKNOD),
     )
-    allow, exceptions = exceptions_of(rules)
+    default, exceptions = exceptions_of(rules)
 
-    assert allow is False
+    assert default is False
     assert ["c 1:3 rw", "b 8:* m"] == [text_of(one) for one in exceptions]
 
 
 def test_on_v1_a_rule_takes_an_exception_back():
-    rules = (rule(True, "c", 1, 3, ALL), rule(False, "c", 1, None, WRITE))
+    rules = (allow("c", 1, 3, ALL), deny("c", 1, None, WRITE))
     _, exceptions = exceptions_of(rules)
 
     assert ["c 1:3 rm"] == [text_of(one) for one in exceptions]
 
 
 def test_on_v1_a_rule_for_all_types_is_one_for_each():
-    _, exceptions = exceptions_of((rule(True, "a", 1, 3, READ),))
+    _, exceptions = exceptions_of((allow("a", 1, 3, READ),))
 
     assert ["b 1:3 r", "c 1:3 r"] == [text_of(one) for one in exceptions]
 
 
 def test_on_v1_a_part_cannot_be_taken_out_of_an_exception():
-    rules = (rule(True, "c", None, None, ALL), rule(False, "c", 1, 3, WRITE))
+    rules = (allow("c", None, None, ALL), deny("c", 1, 3, WRITE))
     with pytest.raises(SpecError) as caught:
         exceptions_of(rules)
 
@@ -109,9 +114,9 @@ def test_on_v1_a_part_cannot_be_taken_out_of_an_exception():
 
 
 def test_on_v1_a_part_that_was_not_in_the_exception_is_no_contradiction():
-    rules = (rule(True, "c", None, None, MKNOD), rule(False, "c", 1, 3, WRITE))
+    rules = (allow("c", None, None, MKNOD), deny("c", 1, 3, WRITE))
 
-    assert exceptions_of(rules) == (False, (rule(True, "c", None, None, MKNOD),))
+    assert exceptions_of(rules) == (False, (allow("c", None, None, MKNOD),))
 
 
 RULES = st.lists(

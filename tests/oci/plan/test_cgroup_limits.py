@@ -9,8 +9,8 @@ import pytest
 
 from aisbx_runtime.oci import cgroup as live
 from aisbx_runtime.oci.errors import StepError
-from aisbx_runtime.oci.spec.model import Cpu, Memory, Pids, Resources
-from tests.oci.cgroups import MIB, Container, apply_update, place, read
+from aisbx_runtime.oci.spec.model import BlockIo, Cpu, Memory, Pids, Resources, ThrottleDevice
+from tests.oci.cgroups import HOST, MIB, apply_update, place, read
 
 pytestmark = pytest.mark.root
 
@@ -60,7 +60,7 @@ def test_a_memory_limit_below_the_usage_says_so(container):
     assert "raise it" in caught.value.hint
 
 
-def memory_files(one: Container) -> tuple[int, int]:
+def memory_files() -> tuple[int, int]:
     """Return the limit, and the limit of memory and swap together as config.json means it."""
     where = place("memory")
     names = ("memory.max", "memory.swap.max")
@@ -78,12 +78,12 @@ def test_memory_with_swap_is_raised_and_lowered(container):
         pytest.skip("this kernel does not count swap")
     one.limit()
 
-    assert (64 * MIB, 80 * MIB) == memory_files(one)
+    assert (64 * MIB, 80 * MIB) == memory_files()
     for limit, swap in ((128, 256), (32, 32), (512, 512), (16, 200)):
         resources = Resources(memory=Memory(limit=limit * MIB, swap=swap * MIB))
         apply_update(one, resources)
 
-        assert (limit * MIB, swap * MIB) == memory_files(one)
+        assert (limit * MIB, swap * MIB) == memory_files()
 
 
 def test_an_update_below_the_usage_is_refused_when_asked_to_check(container):
@@ -219,3 +219,36 @@ def test_a_value_that_the_kernel_refuses_names_its_line(container):
 
     assert "linux.resources.cpu.quota" == caught.value.where
     assert "EINVAL" in caught.value.why
+
+
+def test_a_throttled_disk(container):
+    controllers = {name for one in HOST.hierarchies for name in (*one.controllers, *one.available)}
+    where = place("blkio" if "blkio" in controllers else "io")
+    disks = [name for name in sorted(os.listdir("/sys/block")) if name[:2] in {"vd", "sd", "nv"}]
+    if not disks:
+        pytest.skip("no disk")
+    major, minor = map(int, read(f"/sys/block/{disks[0]}/dev").split(":"))
+    throttle = (ThrottleDevice(major, minor, 5 * MIB),)
+    one = container(
+        Resources(
+            block_io=BlockIo(throttle_read_bps_device=throttle, throttle_write_iops_device=throttle)
+        )
+    )
+    one.limit()
+    if where.version == 2:
+        assert f"{major}:{minor} rbps={5 * MIB} wbps=max riops=max wiops={5 * MIB}" == read(
+            f"{where.path}/io.max"
+        )
+    else:
+        for name in ("read_bps_device", "write_iops_device"):
+            assert f"{major}:{minor} {5 * MIB}" == read(f"{where.path}/blkio.throttle.{name}")
+
+
+def test_cpus_that_are_not_there_are_refused(container):
+    place("cpuset")
+    one = container(Resources(cpu=Cpu(cpus="1000")))
+    with pytest.raises(StepError) as caught:
+        one.limit()
+
+    assert "linux.resources.cpu.cpus" == caught.value.where
+    assert caught.value.hint

@@ -10,14 +10,14 @@ import pytest
 from aisbx_runtime.oci.kernel import mount, namespaces
 from aisbx_runtime.oci.plan import cgroup_mount
 from aisbx_runtime.oci.spec.model import Linux, Mount, Namespace, Root, Spec
-from tests.oci.cgroups import HOST, PARENT, Container, World
+from tests.oci.cgroups import HOST, PARENT, World
 
 pytestmark = pytest.mark.root
 
 RO = ("nosuid", "noexec", "nodev", "relatime", "ro")
 
 
-def seen(one: Container, root: str, options: tuple[str, ...], *, private: bool, probe) -> None:
+def seen(one, root: str, options: tuple[str, ...], *, private: bool, probe, user=False) -> None:
     """Call `probe` with the path of the mount, in a child as container init is one."""
     spec = Spec(
         "1.2.0",
@@ -34,9 +34,10 @@ def seen(one: Container, root: str, options: tuple[str, ...], *, private: bool, 
         try:
             one.world.pid = os.getpid()
             one.join()
-            namespaces.unshare(
-                namespaces.CLONE_NEWNS | (namespaces.CLONE_NEWCGROUP if private else 0)
-            )
+            flags = namespaces.CLONE_NEWNS | (namespaces.CLONE_NEWUSER if user else 0)
+            namespaces.unshare(flags | (namespaces.CLONE_NEWCGROUP if private else 0))
+            if user:
+                become_root_of_a_user_namespace()
             slash_fd = os.open("/", os.O_PATH)
             mount.mount_setattr(slash_fd, propagation=mount.MS_PRIVATE, recursive=True)
             world = World()
@@ -51,7 +52,7 @@ def seen(one: Container, root: str, options: tuple[str, ...], *, private: bool, 
             for step in steps:
                 step.apply(world)
             probe(f"{root}/sys/fs/cgroup")
-        except BaseException:
+        except BaseException:  # noqa: BLE001  (told to the parent, which fails)
             os.write(writer, traceback.format_exc().encode())
         finally:
             os._exit(0)
@@ -60,6 +61,12 @@ def seen(one: Container, root: str, options: tuple[str, ...], *, private: bool, 
         failed = file.read()
     os.waitpid(pid, 0)
     assert failed == ""
+
+
+def become_root_of_a_user_namespace() -> None:
+    for file, text in (("setgroups", "deny"), ("uid_map", "0 0 1"), ("gid_map", "0 0 1")):
+        with open(f"/proc/self/{file}", "w") as stream:
+            stream.write(text)
 
 
 def mounts_below(path: str) -> dict[str, tuple[str, str, set[str]]]:
@@ -143,3 +150,16 @@ def test_controllers_that_share_a_hierarchy_are_found_by_name(container, tmp_pat
                 assert "cgroup.procs" in os.listdir(f"{path}/{name}")
 
     seen(container(), str(tmp_path), RO, private=True, probe=probe)
+
+
+@pytest.mark.parametrize("private", [False, True])
+def test_in_a_user_namespace_the_own_cgroup_is_there_too(container, tmp_path, private):
+    def probe(path: str) -> None:
+        for name, (_, _, options) in mounts_below(path).items():
+            assert {"ro", "nosuid", "nodev", "noexec"} <= options
+            if name or HOST.unified:
+                # Without a namespace of its own a new mount of cgroup v2 is refused (EPERM).
+                with open(f"{path}/{name}/cgroup.procs") as file:
+                    assert str(os.getpid()) in file.read().split()
+
+    seen(container(), str(tmp_path), RO, private=private, probe=probe, user=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import threading
 
 import pytest
 
 from aisbx_runtime.oci.errors import StepError
 from aisbx_runtime.oci.kernel import process
-from aisbx_runtime.oci.plan import cgroup_steps
+from aisbx_runtime.oci.plan.cgroup_make import MakeCgroup
+from aisbx_runtime.oci.plan.cgroup_steps import JoinCgroup, Setting, WriteLimits
+from aisbx_runtime.oci.plan.cgroup_v2 import DelegateCgroup
 from tests.oci.cgroups import HOST, PARENT, Container, World, read, v2_place
 
 pytestmark = pytest.mark.root
@@ -85,38 +86,33 @@ def test_an_empty_cgroup_is_used_again(container):
 
 def test_a_parent_that_another_runtime_removes_is_made_again(container):
     container()
-    done = threading.Event()
     parent = f"{HOST.hierarchies[0].mount_point}{PARENT}/shared"
     removed = 0
 
-    def other_runtime() -> None:
-        nonlocal removed
-        while not done.is_set():
-            try:
+    class Race(World):
+        def own(self, kind: str, path: str) -> None:
+            # Called between mkdir of the parent and mkdir of the leaf.
+            nonlocal removed
+            super().own(kind, path)
+            if path == f"{parent}/leaf" and removed < 5:
                 os.rmdir(parent)
                 removed += 1
-            except OSError:
-                continue
 
-    step = cgroup_steps.MakeCgroup(
-        "", HOST.hierarchies[0].mount_point, f"{parent}/leaf", inherited=()
-    )
-    thread = threading.Thread(target=other_runtime)
-    thread.start()
-    try:
-        world = World()
-        world.own = lambda kind, path: None
-        for _ in range(300):
-            step.apply(world)
-            os.rmdir(f"{parent}/leaf")
-    finally:
-        done.set()
-        thread.join()
+    MakeCgroup("", HOST.hierarchies[0].mount_point, f"{parent}/leaf").apply(Race())
 
-    assert removed > 0
+    assert removed == 5
+    assert os.path.isdir(f"{parent}/leaf")
 
 
-def test_without_permission_an_optional_cgroup_is_not_made(container, tmp_path):
+def test_a_mount_point_that_is_missing_is_an_error(tmp_path):
+    mount_point = f"{tmp_path}/nothing"
+    with pytest.raises(StepError) as caught:
+        MakeCgroup("linux.cgroupsPath", mount_point, f"{mount_point}/a").apply(World())
+
+    assert "ENOENT" in caught.value.why
+
+
+def test_without_permission_an_optional_cgroup_is_not_made(container):
     one = container()
     path = f"{one.paths[0]}/x"
     pid = os.fork()
@@ -126,13 +122,13 @@ def test_without_permission_an_optional_cgroup_is_not_made(container, tmp_path):
             os.setresuid(65534, 65534, 65534)
             world = World()
             world.pid = os.getpid()
-            step = cgroup_steps.MakeCgroup("", HOST.hierarchies[0].mount_point, path, optional=True)
+            step = MakeCgroup("", HOST.hierarchies[0].mount_point, path, optional=True)
             step.apply(world)
-            cgroup_steps.JoinCgroup("", path, optional=True).apply(world)
-            limit = cgroup_steps.Setting("", "pids.max", "1")
-            cgroup_steps.WriteLimits("", path, (limit,), optional=True).apply(world)
+            JoinCgroup("", path, optional=True).apply(world)
+            limit = Setting("", "pids.max", "1")
+            WriteLimits("", path, (limit,), optional=True).apply(world)
             try:
-                cgroup_steps.MakeCgroup("", HOST.hierarchies[0].mount_point, path).apply(world)
+                MakeCgroup("", HOST.hierarchies[0].mount_point, path).apply(world)
             except StepError as error:
                 status = 0 if "EACCES" in error.why else 2
         finally:
@@ -141,3 +137,71 @@ def test_without_permission_an_optional_cgroup_is_not_made(container, tmp_path):
 
     assert 0 == os.waitstatus_to_exitcode(status)
     assert not os.path.exists(path)
+
+
+@pytest.mark.cgroup2
+def test_a_parent_with_processes_cannot_pass_a_controller_on(container):
+    # cgroups(7), "no internal processes".
+    controllers = v2_controllers()
+    one = container()
+    one.start("sys.stdin.read()")
+    (path,) = [path for path in one.paths if os.path.exists(f"{path}/cgroup.kill")]
+    below = f"{path}/below"
+    for name in controllers:
+        with pytest.raises(StepError) as caught:
+            MakeCgroup("", path, below, needed=(name,)).apply(World())
+
+        assert "EBUSY" in caught.value.why
+        assert "processes" in caught.value.hint
+    # What is only offered is left out: the kernel would take cpu and pids, and let nobody in.
+    MakeCgroup("", path, below, offered=controllers).apply(World())
+    assert read(f"{below}/cgroup.type") == "domain"
+
+
+@pytest.mark.cgroup2
+def test_controllers_are_enabled_all_the_way_down(container):
+    controllers = v2_controllers()
+    one = container()
+    (path,) = [path for path in one.paths if os.path.exists(f"{path}/cgroup.kill")]
+    MakeCgroup("", path, f"{path}/a/b", needed=controllers[:1], offered=controllers).apply(World())
+
+    assert set(controllers) == set(read(f"{path}/a/b/cgroup.controllers").split())
+
+
+@pytest.mark.cgroup2
+def test_a_controller_that_is_not_delegated_is_an_error(container):
+    v2_controllers()
+    path = container().paths[0]
+    with pytest.raises(StepError) as caught:
+        MakeCgroup("", path, f"{path}/below", needed=("nothing",)).apply(World())
+
+    assert '"nothing"' in caught.value.what
+
+
+def v2_controllers() -> tuple[str, ...]:
+    found = [one.available for one in HOST.hierarchies if one.version == 2]
+    wanted = tuple([name for name in ("cpu", "memory", "pids") if name in (found or [()])[0]])
+    if len(wanted) < 3 or not HOST.unified:
+        pytest.skip("no cgroup v2 with cpu, memory and pids is mounted")
+    return wanted
+
+
+def test_a_cgroup_can_be_given_away(container):
+    path = v2_place().path
+    container()
+    DelegateCgroup("", path, 65534).apply(World())
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            os.setresuid(65534, 65534, 65534)
+            os.mkdir(f"{path}/mine")
+            with open(f"{path}/cgroup.procs", "w"), open(f"{path}/mine/cgroup.procs", "w"):
+                status = 0
+        finally:
+            os._exit(status)
+    _, status = os.waitpid(pid, 0)
+
+    assert 0 == os.waitstatus_to_exitcode(status)
+    # The limits of the container itself stay the runtime's.
+    assert os.stat(f"{path}/cgroup.max.depth").st_uid == 0

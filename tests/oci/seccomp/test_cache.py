@@ -11,7 +11,7 @@ from aisbx_runtime.oci.seccomp import cache, compiler
 from tests.oci.seccomp.profiles import base_profile, profile, rule
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(compiler.__file__.rpartition("/")[0])))
-FOREIGN = 65534  # nobody
+FOREIGN = 65533  # not even nobody
 
 
 @pytest.fixture
@@ -349,7 +349,11 @@ def test_writers_at_the_same_time_leave_one_good_entry(cache_dir):
     statuses = {os.waitpid(pid, 0)[1] for pid in children}
 
     good = cache._read(entry_path(cache_dir), os.path.basename(entry_path(cache_dir)))
-    assert ({0}, [os.path.basename(entry_path(cache_dir))], compiler.program_of(base_profile())) == (
+    assert (
+        {0},
+        [os.path.basename(entry_path(cache_dir))],
+        compiler.program_of(base_profile()),
+    ) == (
         statuses,
         os.listdir(cache_dir),
         good,
@@ -367,3 +371,11 @@ def test_the_oldest_entries_go_first(cache_dir, monkeypatch):
 
     kept = [os.path.exists(entry_path(cache_dir, each)) for each in profiles]
     assert kept == [False, False, True, True]
+
+
+def test_a_relative_directory_is_used_too(tmp_path, monkeypatch, compiled):
+    monkeypatch.chdir(tmp_path)
+    program("cache")
+    program("cache")
+
+    assert len(compiled) == 1

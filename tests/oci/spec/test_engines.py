@@ -2,7 +2,8 @@
 
 data/: `runc spec` 1.1.5, podman 4.3.1 and buildah 1.28.2 (caught by a runtime that copies its
 bundle), `ctr oci spec` of containerd 1.6.20 with the arguments that `ctr run` adds, ids replaced;
-docker.json and the exec-* and update-* files are written after documented ones.
+docker.json and the exec-* and update-* files are written after documented ones; everything.json is
+nobody's, it has every field there is.
 """
 
 from __future__ import annotations

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -16,6 +18,7 @@ from tests.strategies import (
     json_values,
     mount_option_lists,
     mutated,
+    places,
     processes,
     resources,
     valid_configs,
@@ -24,11 +27,15 @@ from tests.strategies import (
 DATA = os.path.join(os.path.dirname(__file__), "data")
 
 
+def read_text(name):
+    with open(os.path.join(DATA, name), encoding="utf-8") as file:
+        return file.read()
+
+
 def engine_configs():
     for name in sorted(os.listdir(DATA)):
         if not name.startswith(("exec-", "update-")):
-            with open(os.path.join(DATA, name), encoding="utf-8") as file:
-                yield json.load(file)
+            yield json.loads(read_text(name))
 
 
 some_config = valid_configs | st.sampled_from(list(engine_configs()))
@@ -93,8 +100,26 @@ def test_whatever_the_schema_refuses_the_parser_refuses(config):
     outcome = read(parse.spec_of, json.dumps(config))
 
     assert isinstance(outcome, Spec | SpecError)
-    if explain.schema_errors(config):
-        assert isinstance(outcome, SpecError), explain.schema_errors(config)
+    if isinstance(outcome, Spec):
+        assert [] == explain.schema_errors(config)
+
+
+EVERYTHING = json.loads(read_text("everything.json"))
+WRONG = [None, "", "x", "x\n", 0, -1, 1.0, 2**64, True, [], [None], [0], {}, {"x": None}, {"x": 0}]
+
+
+@pytest.mark.parametrize("at", range(len(places(EVERYTHING))))
+def test_at_every_place_the_parser_refuses_what_the_schema_refuses(at):
+    for wrong in (*WRONG, ...):
+        config = copy.deepcopy(EVERYTHING)
+        container, key = places(config)[at]
+        if wrong is ...:
+            del container[key]
+        else:
+            container[key] = wrong
+        outcome = read(parse.spec_of, json.dumps(config))
+        if isinstance(outcome, Spec):
+            assert [] == explain.schema_errors(config)
 
 
 @given(mutated(processes))

@@ -180,11 +180,8 @@ BROKEN = [
         'linux.sysctl["kernel.core_pattern"]: belongs to no namespace: it would change the host',
     ),
     (
-        linux("sysctl", {"net/../kernel/core_pattern": "x"}),
-        (
-            'linux.sysctl["net/../kernel/core_pattern"]: belongs to no namespace: it would change the '
-            "host"
-        ),
+        linux("sysctl", {"net/../kernel": "x"}),
+        'linux.sysctl["net/../kernel"]: belongs to no namespace: it would change the host',
     ),
     (
         both(namespaces("pid"), linux("sysctl", {"net.a": "x"})),
@@ -330,6 +327,7 @@ KEPT = [
     resources("memory", {"limit": 2, "swap": -1}),
     resources("memory", {"swap": 1}),
     resources("cpu", {"quota": -1, "burst": 5}),
+    resources("cpu", {"quota": 0, "burst": 5}),
     resources("cpu", {"quota": 5, "burst": 5, "idle": 1}),
     resources("blockIO", {"weight": 0, "leafWeight": 10}),
     weight_device(weight=1000),

@@ -1,0 +1,193 @@
+"""The step that makes a cgroup, from the top of its hierarchy down. Its limits: `cgroup_steps`."""
+
+from __future__ import annotations
+
+import errno
+
+from aisbx_runtime.oci import system as os
+from aisbx_runtime.oci.errors import KernelError, StepError, kernel_error
+from aisbx_runtime.oci.plan.cgroup_steps import NOT_OURS, failed, hint_for, read_file, write_file
+from aisbx_runtime.oci.record import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from aisbx_runtime.oci.plan.step import World
+
+# Another runtime may remove a shared parent between two of our mkdir calls.
+_ATTEMPTS = 100
+
+
+@record
+class MakeCgroup:
+    """Make the container's cgroup in one hierarchy, and what is missing above it.
+
+    `needed` controllers must, `offered` ones may be enabled on the way down (v2); the files that
+    are `inherited` are copied from the parent while empty (v1 cpuset). Raises StepError when the
+    cgroup has processes. With `optional` a runtime without permission makes none.
+    """
+
+    origin: str
+    mount_point: str
+    path: str
+    needed: tuple[str, ...] = ()
+    offered: tuple[str, ...] = ()
+    inherited: tuple[str, ...] = ()
+    optional: bool = False
+
+    def describe(self) -> str:
+        """Return one line, in the imperative."""
+        enabled = " ".join([f"+{name}" for name in self.needed])
+        return f"make cgroup {self.path}{f' with {enabled}' if enabled else ''}"
+
+    def apply(self, at: World) -> None:
+        """Make it, from the top down."""
+        try:
+            _retry_make(self, at)
+        except KernelError as error:
+            if not (self.optional and error.errno in NOT_OURS):
+                raise failed(
+                    f"cannot make cgroup {self.path}", self.origin, error, hint=hint_for("", error)
+                ) from None
+
+
+def _retry_make(wanted: MakeCgroup, at: World) -> None:
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            _make(wanted, at)
+        except KernelError as error:
+            # A parent was there and is gone: its last other user removed it. Once more from the
+            # top, unless it is the mount point that is missing.
+            once_more = _is_gone(error) and os.path.isdir(wanted.mount_point)
+            if attempt == _ATTEMPTS or not once_more:
+                raise
+        else:
+            return
+
+
+def _is_gone(error: KernelError) -> bool:
+    """Tell whether the cgroup was removed: before its file was opened, or after (ENODEV)."""
+    missing = error.errno == errno.ENOENT and error.syscall in {"open", "mkdir"}
+    return missing or error.errno == errno.ENODEV
+
+
+def _make(wanted: MakeCgroup, at: World) -> None:
+    directory = wanted.mount_point
+    names = wanted.path.removeprefix(wanted.mount_point).strip("/").split("/")
+    for index, name in enumerate(names, 1):
+        parent, directory = directory, f"{directory.rstrip('/')}/{name}"
+        if wanted.needed or wanted.offered:
+            _enable(wanted, parent)
+        made = _make_directory(directory, at)
+        for file in wanted.inherited:
+            _inherit(file, parent, directory)
+        if index == len(names) and not made and _has_processes(directory):
+            raise StepError(
+                f"cgroup {directory} is not empty",
+                where=wanted.origin,
+                hint="end the processes in it, or let linux.cgroupsPath name another",
+            )
+
+
+def _make_directory(path: str, at: World) -> bool:
+    if os.path.isdir(path):
+        return False
+    at.own("cgroup", path)
+    try:
+        os.mkdir(path, 0o755)
+    except FileExistsError:
+        # Made by another runtime since we looked.
+        return False
+    except OSError as error:
+        raise kernel_error(error.errno or 0, "mkdir", path) from None
+    return True
+
+
+def _enable(wanted: MakeCgroup, parent: str) -> None:
+    path = f"{parent}/cgroup.subtree_control"
+    enabled = read_file(path).split()
+    missing = [name for name in (*wanted.needed, *wanted.offered) if name not in enabled]
+    if not missing:
+        return
+    if _has_own_processes(parent):
+        _leave_disabled(wanted, path, missing)
+        return
+    try:
+        write_file(path, " ".join([f"+{name}" for name in missing]))
+    except KernelError as error:
+        if _is_gone(error):
+            raise
+        # One controller that cannot be had refuses the whole write: take them one by one.
+        for name in missing:
+            _enable_one(wanted, path, name)
+
+
+def _has_own_processes(directory: str) -> bool:
+    # The root is exempt from "no internal processes"; it is the one without cgroup.type.
+    if not os.path.exists(f"{directory}/cgroup.type"):
+        return False
+    try:
+        return bool(read_file(f"{directory}/cgroup.procs"))
+    except KernelError as error:
+        # A threaded cgroup does not list them.
+        if error.errno != errno.EOPNOTSUPP:
+            raise
+        return True
+
+
+def _leave_disabled(wanted: MakeCgroup, path: str, missing: list[str]) -> None:
+    # The kernel would enable cpu and pids here: the parent becomes the root of a threaded
+    # subtree, and the container's cgroup "domain invalid", which no process can enter.
+    needed = [name for name in missing if name in wanted.needed]
+    if needed and not wanted.optional:
+        raise _cannot_enable(wanted, needed[0], kernel_error(errno.EBUSY, "write", path))
+
+
+def _enable_one(wanted: MakeCgroup, path: str, name: str) -> None:
+    try:
+        write_file(path, f"+{name}")
+    except KernelError as error:
+        if name not in wanted.needed or (wanted.optional and error.errno in NOT_OURS):
+            return
+        raise _cannot_enable(wanted, name, error) from None
+
+
+def _cannot_enable(wanted: MakeCgroup, name: str, error: KernelError) -> StepError:
+    return failed(
+        f'cannot enable the "{name}" controller for {wanted.path}',
+        wanted.origin,
+        error,
+        hint=_ENABLE_HINTS.get(error.errno or 0, ""),
+    )
+
+
+_ENABLE_HINTS = {
+    # cgroups(7), "no internal processes".
+    errno.EBUSY: "the parent cgroup has processes of its own: move them to a child, or let "
+    "linux.cgroupsPath name a cgroup below another parent",
+    errno.ENOENT: "the controller is not delegated to the parent cgroup: enable it in the "
+    "cgroup.subtree_control files above",
+    errno.EACCES: "the cgroup is not the runtime's to change: run it as root, or delegate it",
+    errno.EPERM: "the cgroup is not the runtime's to change: run it as root, or delegate it",
+    errno.EROFS: "the cgroup file system is mounted read-only: mount it read-write",
+    errno.EOPNOTSUPP: "the parent cgroup is threaded: use another parent",
+}
+
+
+def _inherit(file: str, parent: str, directory: str) -> None:
+    # cpuset(7): a process cannot enter a v1 cpuset whose cpus or mems are empty (ENOSPC).
+    if not read_file(f"{directory}/{file}").strip():
+        write_file(f"{directory}/{file}", read_file(f"{parent}/{file}").strip() or "\n")
+
+
+def _has_processes(directory: str) -> bool:
+    try:
+        return "populated 1" in read_file(f"{directory}/cgroup.events")
+    except KernelError as error:
+        # A v1 cgroup has no such file: look at it and at each below.
+        if error.errno != errno.ENOENT:
+            raise
+    return bool(read_file(f"{directory}/cgroup.procs")) or any(
+        _has_processes(f"{directory}/{name}")
+        for name in os.listdir(directory)
+        if os.path.isdir(f"{directory}/{name}")
+    )
