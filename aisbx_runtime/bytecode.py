@@ -18,7 +18,7 @@ from _frozen_importlib_external import MAGIC_NUMBER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import CodeType, ModuleType
+    from types import CodeType
 
     # name, is a package, mtime (whole seconds: archives keep no more) and size of the source, code
     Linked = tuple[str, bool, int, int, CodeType]

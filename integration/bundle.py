@@ -36,7 +36,7 @@ class Template:
 
     def fill(self, rootfs: str) -> None:
         """Make a rootfs: all applets, the usual directories, passwd and group."""
-        for name in ("bin", "dev", "etc", "proc", "sys", "tmp", "root", "usr", "mnt", "srv", "opt"):
+        for name in "bin dev etc home mnt opt proc root run srv sys tmp usr var".split():
             os.makedirs(f"{rootfs}/{name}", exist_ok=True)
         os.chmod(f"{rootfs}/tmp", 0o1777)
         os.link(self.busybox, f"{rootfs}/bin/busybox")

@@ -6,6 +6,7 @@ the test session. Nothing here knows which runtime is tested.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import os
@@ -99,6 +100,14 @@ def cgroup_file(controller: str, cgroup: str, v1_name: str, v2_name: str) -> str
         (mounts[controller], v1_name) if controller in mounts else (mounts[""], v2_name)
     )
     return text_of(f"{mount_point}{cgroup}/{name}").strip()
+
+
+def remove_cgroups(name: str) -> None:
+    """Remove a cgroup that an engine leaves, with what is below, where it is empty."""
+    for top in set(hierarchies().values()):
+        for path, _, _ in os.walk(f"{top}/{name}", topdown=False):
+            with contextlib.suppress(OSError):  # somebody else's processes are in it
+                os.rmdir(path)
 
 
 def lacks_program(*names: str) -> str:

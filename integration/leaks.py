@@ -16,8 +16,8 @@ def mounts() -> set[str]:
     """Return the mounts of the session's private mount namespace."""
     with open("/proc/self/mountinfo") as lines:
         found = {" ".join(line.split()[2:5]) for line in lines}
-    # podman keeps its storage mounted on itself while it has containers, and sometimes longer.
-    return {line for line in found if not line.endswith("/graph/overlay")}
+    # podman keeps its storage and its network namespaces mounted on themselves.
+    return {line for line in found if not line.endswith(("/graph/overlay", " /run/netns"))}
 
 
 def cgroups() -> set[str]:

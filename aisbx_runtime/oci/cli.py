@@ -156,6 +156,8 @@ def main(words: list[str]) -> NoReturn:
         report.failed(failure, options, subject)
     except OSError as error:
         unforeseen = Failure(f"cannot {subject}", why=why_of(error), hint=hint_of(error))
+        for note in getattr(error, "__notes__", ()):
+            unforeseen.add_note(note)
         report.failed(unforeseen, options, subject)
     except KeyboardInterrupt:
         code = 130

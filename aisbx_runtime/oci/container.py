@@ -16,7 +16,14 @@ import time
 
 from aisbx_runtime.oci import jsontext
 from aisbx_runtime.oci import system as os
-from aisbx_runtime.oci.errors import DOES_NOT_EXIST, ID_IN_USE, Failure, StateError, UsageError
+from aisbx_runtime.oci.errors import (
+    DOES_NOT_EXIST,
+    ID_IN_USE,
+    Failure,
+    StateError,
+    UsageError,
+    kernel_error,
+)
 from aisbx_runtime.oci.jsontext import is_array, is_object
 
 _ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.")
@@ -109,13 +116,19 @@ class Container:
     def replace(self, name: str, content: bytes) -> None:
         """Write one of the files whole, or not at all. Raises OSError (ENOSPC)."""
         temporary = f"{name}.new"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-        fd = os.open(temporary, flags, 0o600, dir_fd=self.dir_fd)
-        try:
-            _write_all(fd, content)
-        finally:
-            os.close(fd)
+        self._write(temporary, os.O_TRUNC, content)
         os.rename(temporary, name, src_dir_fd=self.dir_fd, dst_dir_fd=self.dir_fd)
+
+    def _write(self, name: str, flag: int, content: bytes) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | flag
+        try:
+            fd = os.open(name, flags, 0o600, dir_fd=self.dir_fd)
+            try:
+                _write_all(fd, content)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise kernel_error(error.errno or 0, "write", f"{self.path}/{name}") from None
 
     def facts(self) -> Facts:
         """Return what is stored. Raises StateError if it is not readable any more."""
@@ -139,12 +152,7 @@ class Container:
 
     def own(self, kind: str, path: str) -> None:
         """Note a thing before it is made, so that a killed create can be cleaned up after."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        fd = os.open(HANDLES, flags, 0o600, dir_fd=self.dir_fd)
-        try:
-            _write_all(fd, os.fsencode(f"{kind} {path}\n"))
-        finally:
-            os.close(fd)
+        self._write(HANDLES, os.O_APPEND, os.fsencode(f"{kind} {path}\n"))
 
     def owned(self, kind: str) -> list[str]:
         """Return what was noted of one kind, in the order in which it was made."""

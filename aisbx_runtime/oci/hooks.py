@@ -42,6 +42,10 @@ def run(kind: str, hook: Hook, state: bytes, bundle: str | None) -> None:
     try:
         said = _converse(state_write, said_read, state, pidfd, deadline)
         status = reap(pidfd)
+    except BaseException:
+        send_signal(pidfd, SIGKILL)
+        reap(pidfd)
+        raise
     finally:
         os.close(said_read)
         os.close(pidfd)

@@ -45,11 +45,12 @@ def printable(text: str) -> str:
 
 def failed(failure: Failure, options: Values, subject: str) -> None:
     """Report a failure, the only time: on stderr, and in the file that --log names."""
-    line = printable(failure.line())
+    notes = [printable(note) for note in getattr(failure, "__notes__", ())]
+    line = "; ".join([printable(failure.line()), *notes])
     head = f"{PROGRAM}: {printable(subject)}: " if subject else f"{PROGRAM}: "
     if _is_terminal(2):
         what = f"{failure.what}: {failure.why}" if failure.why else failure.what
-        _write(2, f"{head}{printable(what)}\n")
+        _write(2, f"{head}{'; '.join([printable(what), *notes])}\n")
         for label, text in (("at:", failure.where), ("hint:", failure.hint)):
             if text:
                 _write(2, f"  {label:<6}{printable(text)}\n")

@@ -9,24 +9,22 @@ from __future__ import annotations
 import json
 import os
 import resource
-import subprocess
 import tarfile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from aisbx_runtime.install import DROP_IN, DROP_IN_MARK
 from integration import host
-from integration.runtime import PATH, Result, call
+from integration.engines.buildah import Buildah
+from integration.engines.containerd import Ctr, Daemon
+from integration.engines.podman import IMAGE, Podman
+from integration.runtime import PATH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from integration.bundle import Template
-
-IMAGE = "localhost/box"
-# conmon's cleanup process is what makes a test's teardown wait; three engines share one machine.
-SLOW_S = 120
 
 STORAGE = """\
 [storage]
@@ -104,43 +102,19 @@ def containers_etc(scratch: str, program: str) -> str:
     return top
 
 
-class Podman:
-    """podman on top of the runtime under test."""
-
-    def __init__(self, program: str, environment: dict[str, str], prefix: list[str]) -> None:
-        self.program = program
-        self.environment = environment
-        self.prefix = prefix
-
-    def argv(self, *words: str, runtime: str | None = None) -> list[str]:
-        return [*self.prefix, "podman", "--runtime", runtime or self.program, *words]
-
-    def __call__(self, *words: str, runtime: str | None = None, **options: Any) -> Result:
-        options.setdefault("env", self.environment)
-        options.setdefault("timeout", SLOW_S)
-        return call(self.argv(*words, runtime=runtime), **options)
-
-    def run(self, *words: str, **options: Any) -> Result:
-        """Run a container that is removed at its end, without a network of its own."""
-        return self("run", "--rm", "--network", "none", *words, **options)
-
-    def up(self, *words: str, command: tuple[str, ...] = ("sleep", "1000")) -> str:
-        """Start a container in the background and return its id."""
-        return self("run", "-d", "--network", "none", *words, IMAGE, *command).ok().out.strip()
-
-    def inspect(self, container: str, template: str) -> str:
-        return self("inspect", "--format", template, container).ok().out.strip()
-
-
 @pytest.fixture(scope="session")
-def podman_session(program: str, containers_etc: str, image_tar: str) -> Podman:
+def podman_session(program: str, containers_etc: str, image_tar: str) -> Iterator[Podman]:
     reason = host.lacks_program("podman", "conmon")
     if reason:
         pytest.skip(reason)
     environment = {"PATH": PATH, "HOME": containers_etc, "TMPDIR": containers_etc, "LANG": "C"}
     made = Podman(program, environment, [])
     made("import", image_tar, IMAGE).ok()
-    return made
+    parent = "libpod_parent"
+    ours = not any(os.path.isdir(f"{top}/{parent}") for top in host.hierarchies().values())
+    yield made
+    if ours:
+        host.remove_cgroups(parent)
 
 
 @pytest.fixture
@@ -150,12 +124,60 @@ def podman(podman_session: Podman, _no_leaks: None) -> Iterator[Podman]:
     podman_session("rm", "--force", "--all", "--time", "0").ok()
 
 
-def environment_without(*names: str) -> dict[str, str]:
-    return {key: value for key, value in os.environ.items() if key not in names}
+SUBORDINATE = "containers:200000:1000000\naisbx-it:2000000:65536\n"
+PERSON, PERSON_ID = "aisbx-it", 4242
 
 
-def wait_for_file(process: subprocess.Popen[bytes], path: str) -> None:
-    """Wait until a daemon has made its socket, or has died."""
-    command = ["sh", "-c", 'while ! test -e "$1" && kill -0 "$2"; do usleep 20000; done', "sh"]
-    subprocess.run([*command, path, str(process.pid)], check=True, timeout=SLOW_S)
-    assert process.poll() is None
+@pytest.fixture(scope="session")
+def subordinate_ids(scratch: str) -> None:
+    """A private passwd, subuid and subgid with a person who may map ids."""
+    top = f"{scratch}/etc"
+    line = f"{PERSON}:x:{PERSON_ID}:{PERSON_ID}::{scratch}/person:/bin/sh\n"
+    write(f"{top}/passwd", host.text_of("/etc/passwd") + line)
+    write(f"{top}/group", host.text_of("/etc/group") + f"{PERSON}:x:{PERSON_ID}:\n")
+    for name in ("subuid", "subgid"):
+        write(f"{top}/{name}", SUBORDINATE)
+    for name in ("passwd", "group", "subuid", "subgid"):
+        if os.path.exists(f"/etc/{name}"):
+            host.mount(f"{top}/{name}", f"/etc/{name}", flags=host.MS_BIND)
+        else:
+            pytest.skip(f"no /etc/{name} on this host")
+
+
+@pytest.fixture(scope="session")
+def pod_infra(podman_session: Podman) -> list[str]:
+    """The flags of `pod create` that need neither network nor a build."""
+    return ["--infra-image", IMAGE, "--infra-command", "sleep 1000"]
+
+
+@pytest.fixture(scope="session")
+def ctr_session(podman_session: Podman, scratch: str, program: str) -> Iterator[Ctr]:
+    reason = host.lacks_program("containerd", "ctr", "containerd-shim-runc-v2")
+    if reason:
+        pytest.skip(reason)
+    daemon = Daemon(f"{scratch}/containerd")
+    try:
+        daemon.wait_ready()
+        made = Ctr(daemon, program)
+        archive = f"{scratch}/box.tar"
+        podman_session("save", "--format", "docker-archive", "-o", archive, IMAGE).ok()
+        made("images", "import", archive).ok()
+        yield made
+    finally:
+        daemon.end()
+
+
+@pytest.fixture
+def ctr(ctr_session: Ctr, _no_leaks: None) -> Iterator[Ctr]:
+    yield ctr_session
+    ctr_session.clean()
+
+
+@pytest.fixture
+def buildah(podman_session: Podman, _no_leaks: None) -> Iterator[Buildah]:
+    reason = host.lacks_program("buildah")
+    if reason:
+        pytest.skip(reason)
+    made = Buildah(podman_session.program, podman_session.environment)
+    yield made
+    made("rm", "--all").ok()

@@ -6,10 +6,9 @@ import json
 
 import pytest
 
+from integration.engines.podman import IMAGE
 from integration.runtime import call
 from integration.terminal import OnPty
-
-IMAGE = "localhost/box"
 
 
 def test_run_passes_output(podman):

@@ -8,8 +8,8 @@ DO      fail    the thing does not happen, or has just happened, and EIO is rais
 WHEN    before, after
 KIND    step    step NUMBER of the plan; NAME is empty
         call    call number NUMBER of the function NAME, a dotted path into aisbx_runtime.oci
-        file    call number NUMBER, in the runtime, of a function of `os` that is listed in NAME
-                (words joined by `,`), counted from when the verb turns to its container
+        file    call number NUMBER, in the runtime, of a function of `system` (its `os`) that is
+                listed in NAME (joined by `,`), counted from when the verb turns to its container
 For each fault that comes to pass one byte is written to the file that AISBX_FAULT_MARK names.
 Nothing is asserted here.
 """
@@ -26,7 +26,7 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, ROOT)
 
-from aisbx_runtime.oci import birth, cli, container  # noqa: E402
+from aisbx_runtime.oci import birth, cli, container, system  # noqa: E402
 from aisbx_runtime.oci.errors import kernel_error  # noqa: E402
 from aisbx_runtime.oci.plan.step import Phase, Plan  # noqa: E402
 
@@ -171,7 +171,7 @@ def plant_file(fault):
 
     container.reserve, container.load = turn_to(container.reserve), turn_to(container.load)
     for name in fault.name.split(","):
-        setattr(os, name, counted(getattr(os, name)))
+        setattr(system, name, counted(getattr(system, name)))
 
 
 PLANT = {"step": plant_step, "call": plant_call, "file": plant_file}

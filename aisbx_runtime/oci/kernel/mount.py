@@ -72,8 +72,9 @@ def move_mount(tree_fd: int, target_fd: int, *, path: str = "") -> None:
 
 
 def move_mount_to_path(tree_fd: int, path: str) -> None:
-    """Attach the mount `tree_fd` at `path`, a path that nobody hostile can change ("/")."""
-    syscall("move_mount", tree_fd, b"", AT_FDCWD, os.fsencode(path), MOVE_MOUNT_F_EMPTY_PATH)
+    """Attach the mount `tree_fd` at `path`, a path that nobody hostile can change."""
+    target = os.fsencode(path)
+    syscall("move_mount", tree_fd, b"", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH, path=path)
 
 
 def fsopen(fs_type: str) -> int:

@@ -10,6 +10,7 @@ from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.errors import Failure, StepError, hint_of, why_of
 from aisbx_runtime.oci.kernel.process import CLOSE_RANGE_CLOEXEC, MAX_FD, close_range
 from aisbx_runtime.oci.lifecycle import start
+from aisbx_runtime.oci.record import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,8 +18,28 @@ if TYPE_CHECKING:
 
     from aisbx_runtime.oci.cli import Call
     from aisbx_runtime.oci.plan.step import Plan, Step, World
+    from aisbx_runtime.oci.spec.model import Process
 
 _SIGSYS = 31
+
+
+def listen_fds() -> int:
+    """Return how many sockets a service manager has passed to this very process.
+
+    See sd_listen_fds(3): fds 3 and on, only when LISTEN_PID is ours. conmon and podman do not use
+    this: they say --preserve-fds.
+    """
+    count = os.environment("LISTEN_FDS") or ""
+    mine = os.environment("LISTEN_PID") == str(os.getpid())
+    return int(count) if mine and count.isascii() and count.isdigit() and len(count) < 5 else 0
+
+
+def with_listen_fds(process: Process, count: int) -> Process:
+    """Return the process with the variables that tell it of passed sockets; it is pid 1 inside."""
+    if not count:
+        return process
+    own = [one for one in process.env if not one.startswith(("LISTEN_FDS=", "LISTEN_PID="))]
+    return replace(process, env=(*own, f"LISTEN_FDS={count}", "LISTEN_PID=1"))
 
 
 def claim_fds(preserve: int) -> None:
@@ -100,10 +121,21 @@ def let_go(fd: int) -> None:
         raise start.failure_of(said, "process.args[0]")
 
 
+def note_leftover(error: BaseException, path: str, second: OSError | Failure) -> None:
+    """Add to the first error that undoing has failed too, which must not hide it."""
+    why = second.line() if isinstance(second, Failure) else why_of(second)
+    error.add_note(f"and could not remove {path}: {why}")
+
+
+def temporary_of(path: str) -> str:
+    """Return where a pid file is written before it is renamed into place."""
+    directory, name = os.path.split(os.path.abspath(path))
+    return f"{directory}/.{name}.{os.getpid()}"
+
+
 def write_pid_file(path: str, pid: int) -> None:
     """Write the pid as digits only, whole or not at all: BuildKit polls for the file."""
-    directory, name = os.path.split(os.path.abspath(path))
-    temporary = f"{directory}/.{name}.{os.getpid()}"
+    temporary = temporary_of(path)
     try:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         try:

@@ -20,7 +20,7 @@ from aisbx_runtime.oci.lifecycle.delete import remove_cgroups
 from aisbx_runtime.oci.plan import rootfs, seccomp
 from aisbx_runtime.oci.plan.build import Options, build
 from aisbx_runtime.oci.plan.step import INIT, World
-from aisbx_runtime.oci.record import record
+from aisbx_runtime.oci.record import record, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -110,10 +110,13 @@ def request_of(
     containers.check_id(container_id)
     # Before the first fd of our own: what leaks in from the caller ends here, and none of ours
     # lies in the range that the process is to get (contract.md 9, 10).
-    preserve = values.number("preserve-fds")
+    listening = attempt.listen_fds()
+    preserve = listening + values.number("preserve-fds")
     attempt.claim_fds(preserve)
     path = bundles.directory_of(bundle or values.optional("bundle"))
     config, spec = bundles.read_config(path)
+    if spec.process is not None:
+        spec = replace(spec, process=attempt.with_listen_fds(spec.process, listening))
     bundles.check_rootfs(rootfs.path_of(spec, path))
     terminal = spec.process is not None and spec.process.terminal
     socket = values.text("console-socket")
@@ -231,6 +234,7 @@ def _make(
         raise attempt.why_it_died(status, plan.cgroups) from None
     container.save(facts.with_fields(complete=True))
     if request.pid_file:
+        container.own("file", attempt.temporary_of(request.pid_file))
         attempt.write_pid_file(request.pid_file, at.pid)
 
 
@@ -270,4 +274,4 @@ def _undo(container: Container, at: World, error: BaseException) -> None:
         remove_cgroups(container, container.facts())
         container.remove()
     except (OSError, Failure) as second:
-        error.add_note(f"and could not remove {container.path}: {second}")
+        attempt.note_leftover(error, container.path, second)

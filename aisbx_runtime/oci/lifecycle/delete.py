@@ -43,6 +43,7 @@ def destroy(container: Container, facts: Facts) -> None:
     """Kill what is left of a locked container, remove everything, run poststop hooks."""
     _kill(facts, container)
     remove_cgroups(container, facts)
+    _remove_files(container)
     # Read before the directory goes, run after everything is gone (runtime.md, lifecycle 12).
     poststop = facts.mapping("hooks").get("poststop")
     config = container.read(containers.CONFIG) if poststop else b""
@@ -101,6 +102,16 @@ def remove_cgroups(container: Container, facts: Facts) -> None:
             except OSError:
                 # A parent that others use by now, or that is gone already.
                 continue
+
+
+def _remove_files(container: Container) -> None:
+    """Remove what a killed create had not yet renamed into place."""
+    for path in container.owned("file"):
+        try:
+            os.unlink(path)
+        except OSError:
+            # As it should be, or gone with its directory.
+            continue
 
 
 def _run_poststop(config: bytes, state: dict[str, object], facts: Facts) -> None:

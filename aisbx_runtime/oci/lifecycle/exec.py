@@ -12,7 +12,7 @@ from aisbx_runtime.oci.errors import Failure, StateError, kernel_error
 from aisbx_runtime.oci.kernel.namespaces import CLONE_NEWPID, TYPES, setns
 from aisbx_runtime.oci.kernel.process import clone3
 from aisbx_runtime.oci.kernel.signal import reap, send_signal
-from aisbx_runtime.oci.lifecycle import attempt, exec_process
+from aisbx_runtime.oci.lifecycle import attempt, exec_process, foreground
 from aisbx_runtime.oci.lifecycle import bundle as bundles
 from aisbx_runtime.oci.plan import (
     lsm,
@@ -22,6 +22,7 @@ from aisbx_runtime.oci.plan import (
     rootfs,
     score,
     seccomp,
+    stdio,
     terminal,
 )
 from aisbx_runtime.oci.plan.cgroup_steps import JoinCgroup
@@ -82,13 +83,8 @@ def _main(call: Call) -> int:
         at.console_fd = relay.fd
     plan = plan_of(call, spec, wanted, hosts.detect(), facts)
     _start(call, plan, spec, wanted, at)
-    if values.text("pid-file"):
-        attempt.write_pid_file(values.text("pid-file"), at.pid)
     if detach:
         return 0
-    from aisbx_runtime.oci.lifecycle import foreground
-
-    foreground.forward_signals(at.pidfd)
     if relay is not None:
         relay.receive()
     return foreground.wait(at.pidfd, relay)
@@ -141,13 +137,15 @@ def plan_of(call: Call, spec: Spec, wanted: Process, host: Host, facts: Facts) -
     confined = process.steps(
         wanted, host, filter_flags=seccomp.flags_of(spec), set_groups=set_groups
     )
+    outside = stdio.mappings_of(hosts.read_text(f"/proc/{facts.number('pid')}/uid_map"))
+    given = stdio.steps(wanted.user.uid, outside if user_namespace else None)
     rootless = host.user_namespace or host.euid != 0
     cgroups = {path: JoinCgroup(path, path, rootless) for path in facts.texts("cgroups")}
     roomy = [path for path in cgroups if has_room(path)]
     steps: dict[str, tuple[str, list[Step]]] = {
         "host": (RUNTIME, seccomp.host_steps(spec, host, f"{call.root()}/.cache/seccomp")),
         # At once where there is room: a move waits 15 ms for an RCU grace period meanwhile.
-        "adopt": (RUNTIME, score.steps(wanted, host)),
+        "adopt": (RUNTIME, [*score.steps(wanted, host), *given]),
         "join": (RUNTIME, [cgroups[path] for path in roomy]),
         "rootfs": (INIT, inside),
         "process": (INIT, confined),
@@ -216,7 +214,11 @@ def _start(call: Call, plan: Plan, spec: Spec, wanted: Process, at: ExecWorld) -
         create_side.expect("ready")
         create_side.wait_for_end()
         attempt.apply_phase(plan, "limits", at, call)
+        if not call.values.flag("detach"):
+            foreground.forward_signals(at.pidfd)
         attempt.let_go(near)
+        if call.values.text("pid-file"):
+            attempt.write_pid_file(call.values.text("pid-file"), at.pid)
     except BaseException as error:
         send_signal(at.pidfd, SIGKILL)
         status = reap(at.pidfd)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from aisbx_runtime.oci import system as os
-from aisbx_runtime.oci.errors import UsageError
+from aisbx_runtime.oci.errors import Failure, UsageError
+from aisbx_runtime.oci.lifecycle import attempt, foreground
 from aisbx_runtime.oci.lifecycle.create import create, request_of
 from aisbx_runtime.oci.lifecycle.delete import destroy
 from aisbx_runtime.oci.lifecycle.start import start
@@ -21,19 +22,22 @@ def main(call: Call) -> int:
     container_id, bundle = _subject(values.words[0], values.optional("bundle"))
     request = request_of(call, container_id, bundle, in_front=not detach)
     container, at = create(request, call)
+    if not detach:
+        # Before the program can say that it is there: whoever reads that may signal us at once.
+        foreground.forward_signals(at.pidfd)
     try:
         start(container)
-    except BaseException:
-        destroy(container, container.facts())
+        if request.relay is not None:
+            request.relay.receive()
+    except BaseException as error:
+        try:
+            destroy(container, container.facts())
+        except (OSError, Failure) as second:
+            attempt.note_leftover(error, container.path, second)
         raise
     container.unlock()
     if detach:
         return 0
-    from aisbx_runtime.oci.lifecycle import foreground
-
-    foreground.forward_signals(at.pidfd)
-    if request.relay is not None:
-        request.relay.receive()
     code = foreground.wait(at.pidfd, request.relay)
     if not values.flag("keep"):
         _delete(container)

@@ -95,6 +95,8 @@ def _run_poststart(container: Container, facts: Facts) -> None:
     from aisbx_runtime.oci import hooks, jsontext
     from aisbx_runtime.oci.lifecycle import bundle
 
-    state = jsontext.dump(containers.state_of(container, facts)).encode()
+    # A program that has ended meanwhile was running all the same.
+    state = containers.state_of(container, facts, status=containers.RUNNING)
+    text = jsontext.dump(state).encode()
     for hook in bundle.parsed(container.read(containers.CONFIG)).hooks.poststart:
-        hooks.run("poststart", hook, state, facts.text("bundle"))
+        hooks.run("poststart", hook, text, facts.text("bundle"))

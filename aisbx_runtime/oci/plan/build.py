@@ -17,6 +17,7 @@ from aisbx_runtime.oci.plan import (
     rootfs,
     score,
     seccomp,
+    stdio,
     terminal,
 )
 from aisbx_runtime.oci.plan.step import PHASES, Phase, Plan
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from aisbx_runtime.oci.host import Host
     from aisbx_runtime.oci.plan.cgroup import CgroupPlan
     from aisbx_runtime.oci.plan.step import Step
-    from aisbx_runtime.oci.spec.model import Process, Spec
+    from aisbx_runtime.oci.spec.model import IdMapping, Process, Spec
 
 
 @record
@@ -56,6 +57,7 @@ def build(spec: Spec, host: Host, container_id: str, bundle: str, options: Optio
         "adopt": [
             *namespaces.adopt_steps(spec, host),
             *score.steps(spec.process, host),
+            *stdio.steps(spec.process.user.uid, _mappings(spec)),
             *(cgroups.join if joins_first else []),
         ],
         "rootfs": _rootfs(spec, host, container_id, bundle, options, cgroups),
@@ -150,6 +152,10 @@ def _confine(spec: Spec, process_: Process) -> list[Step]:
         *lsm.steps(process_),
         *paths.confine_steps(spec),
     ]
+
+
+def _mappings(spec: Spec) -> tuple[IdMapping, ...] | None:
+    return spec.linux.uid_mappings if namespaces.has_user_namespace(spec) else None
 
 
 def sets_groups(spec: Spec, process_: Process, host: Host) -> bool:

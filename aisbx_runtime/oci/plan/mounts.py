@@ -80,7 +80,11 @@ class BindMount:
         """Set propagation and flags while it is detached, then move it to its target."""
         tree_fd = at.trees.pop(self.key)
         _check_proc(self.target, tree_fd)
-        mount.mount_setattr(tree_fd, propagation=self.propagation, recursive=True, path=self.target)
+        if self.options.propagation != mount.MS_SHARED:
+            # What stays shared with the source must keep its peers (mount_namespaces(7)).
+            mount.mount_setattr(
+                tree_fd, propagation=self.propagation, recursive=True, path=self.target
+            )
         _set_options(tree_fd, self.options, self.target)
         if stat.S_ISDIR(os.fstat(tree_fd).st_mode):
             target_fd = make_dirs_in_root(at.root_fd, self.target)

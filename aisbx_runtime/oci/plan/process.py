@@ -169,27 +169,12 @@ class SetUser:
         del at
         user = self.user
         os.umask(_DEFAULT_UMASK if user.umask is None else user.umask)
-        _give_stdio_to(user.uid)
         prctl(PR_SET_KEEPCAPS, 1)
         if self.set_groups:
             os.setgroups(user.additional_gids)
         os.setresgid(user.gid, user.gid, user.gid)
         os.setresuid(user.uid, user.uid, user.uid)
         prctl(PR_SET_KEEPCAPS, 0)
-
-
-def _give_stdio_to(uid: int) -> None:
-    # So that a program may open /dev/stdout, which is a link to its fd. Only pipes and terminals
-    # that were made for the container: a file or a device is somebody's own (CVE-2026-88265).
-    for fd in (0, 1, 2):
-        try:
-            found = os.fstat(fd)
-            is_terminal = stat.S_ISCHR(found.st_mode) and os.isatty(fd)
-            if found.st_uid != uid and (stat.S_ISFIFO(found.st_mode) or is_terminal):
-                os.fchown(fd, uid, -1)
-        except OSError:
-            # Closed, or not ours to give: then the program can still use the fd it has.
-            continue
 
 
 @record
@@ -301,7 +286,8 @@ class FindProgram:
 
     def _in_path(self) -> str:
         refused = False
-        for directory in (self.search or "").split(":"):
+        # Without a PATH nothing is searched, as in runc: least of all the working directory.
+        for directory in self.search.split(":") if self.search else ():
             path = os.path.join(os.getcwd(), directory, self.name)
             try:
                 found = os.stat(path)

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from aisbx_runtime.oci.errors import SpecError
+from aisbx_runtime.oci.plan.mounts import is_bind
 from aisbx_runtime.oci.spec.mount_options import resolve
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from aisbx_runtime.oci.spec.model import Process, Spec
+
+# setresuid(2), setgroups(2): -1 as an unsigned number.
+_UNCHANGED = (1 << 32) - 1
+# include/linux/kdev_t.h
+_MAX_MAJOR, _MAX_MINOR = (1 << 12) - 1, (1 << 20) - 1
 
 
 def check(spec: Spec) -> None:
@@ -27,6 +33,8 @@ def check(spec: Spec) -> None:
         asked[f"mounts[{index}].options: src-nofollow"] = options.src_nofollow
         asked[f"mounts[{index}].options: dest-nofollow"] = options.dest_nofollow
     _refuse(asked)
+    _check_sources(spec)
+    _check_device_numbers(spec)
     if spec.process is not None:
         check_process(spec.process)
 
@@ -40,6 +48,43 @@ def check_process(process: Process) -> None:
             "process.execCPUAffinity": process.exec_cpu_affinity,
         }
     )
+    _check_ids(process)
+
+
+def _check_ids(process: Process) -> None:
+    user = process.user
+    ids = [("uid", user.uid), ("gid", user.gid)]
+    ids.extend(
+        [(f"additionalGids[{index}]", gid) for index, gid in enumerate(user.additional_gids)]
+    )
+    for name, number in ids:
+        if number == _UNCHANGED:
+            raise SpecError(
+                f"process.user.{name}: {number} is no id: to the kernel it means `leave it as it is`",
+                where="config.json",
+                hint="name the id that the process shall have",
+            )
+
+
+def _check_sources(spec: Spec) -> None:
+    for index, one in enumerate(spec.mounts):
+        if is_bind(one) and not one.source:
+            raise SpecError(
+                f"mounts[{index}].source: empty, and this is a bind mount",
+                where="config.json",
+                hint="name what is to be bound",
+            )
+
+
+def _check_device_numbers(spec: Spec) -> None:
+    for index, one in enumerate(spec.linux.devices):
+        if one.type != "p" and (one.major > _MAX_MAJOR or one.minor > _MAX_MINOR):
+            # mknod(2) would cut the number and make another device.
+            raise SpecError(
+                f"linux.devices[{index}]: the kernel has no device {one.major}:{one.minor}",
+                where="config.json",
+                hint=f"majors end at {_MAX_MAJOR}, minors at {_MAX_MINOR}",
+            )
 
 
 def _refuse(asked: dict[str, object]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+
 from aisbx_runtime.oci import system as os
-from aisbx_runtime.oci.errors import Failure, kernel_error
+from aisbx_runtime.oci.errors import Failure, KernelError, kernel_error
 from aisbx_runtime.oci.kernel import mount
 from aisbx_runtime.oci.kernel.mount import AT_FDCWD, AT_RECURSIVE, OPEN_TREE_CLONE
 from aisbx_runtime.oci.plan import namespaces
@@ -74,18 +76,25 @@ _NAMES = {mount.MS_PRIVATE: "private", mount.MS_SLAVE: "a slave", mount.MS_SHARE
 
 @record
 class AttachRootfs:
-    """Attach the rootfs on top of the old root, where no path has to be walked to reach it."""
+    """Attach the rootfs where it came from: createContainer hooks find it by that path."""
 
+    path: str
     origin: str
 
     def describe(self) -> str:
         """Return one line, in the imperative."""
-        return "attach the rootfs"
+        return f"attach the rootfs at {self.path}"
 
     def apply(self, at: World) -> None:
-        """Mount it over "/"; paths still start at the old root, below it."""
+        """Mount it there, or over "/" where a user namespace may not walk the path."""
         at.root_fd = at.trees["root"]
-        mount.move_mount_to_path(at.root_fd, "/")
+        try:
+            mount.move_mount_to_path(at.root_fd, self.path)
+        except KernelError as error:
+            if error.errno != errno.EACCES:
+                raise
+            # Paths still start at the old root, which lies below.
+            mount.move_mount_to_path(at.root_fd, "/")
 
 
 @record
@@ -263,7 +272,7 @@ def attach_steps(spec: Spec, bundle: str) -> list[Step]:
         return [OpenRoot(path_of(spec, bundle), "root.path")]
     return [
         CutPropagation(inherited(spec), "linux.rootfsPropagation"),
-        AttachRootfs("root.path"),
+        AttachRootfs(path_of(spec, bundle), "root.path"),
     ]
 
 

@@ -20,6 +20,7 @@ class OpenTerminal:
 
     size: tuple[int, int] | None
     console: bool
+    uid: int
     origin: str
 
     def describe(self) -> str:
@@ -33,6 +34,7 @@ class OpenTerminal:
         flags = os.O_RDWR | os.O_NOCTTY
         master_fd = open_in_root(at.root_fd, "/dev/pts/ptmx", flags)
         slave_fd = terminal.unlock_and_open_peer(master_fd)
+        os.fchown(slave_fd, self.uid, -1)
         if self.size is not None:
             terminal.set_size(slave_fd, *self.size)
         if self.console:
@@ -57,4 +59,4 @@ def steps(process: Process, *, console: bool) -> list[Step]:
     """Return the terminal step of a process that asks for one."""
     if not process.terminal:
         return []
-    return [OpenTerminal(process.console_size, console, "process.terminal")]
+    return [OpenTerminal(process.console_size, console, process.user.uid, "process.terminal")]

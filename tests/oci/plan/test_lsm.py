@@ -1,0 +1,92 @@
+"""AppArmor and SELinux labels."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+
+from aisbx_runtime.oci.errors import KernelError, SpecError
+from aisbx_runtime.oci.plan import lsm
+from aisbx_runtime.oci.plan.lsm import SetExecLabel
+from aisbx_runtime.oci.spec.model import Process
+from tests.oci.forked import forked
+from tests.oci.world import world
+
+ENABLED = "/sys/kernel/security/lsm"
+
+
+def lsm_is_enabled(name: str) -> bool:
+    try:
+        with open(ENABLED) as file:
+            return name in file.read().split(",")
+    except FileNotFoundError:
+        return os.path.exists(f"/sys/module/{name}")
+
+
+@pytest.mark.parametrize("profile", ["", "unconfined"])
+def test_nothing_is_asked_of_an_unconfined_process(profile):
+    assert [] == lsm.steps(Process(("true",), "/", apparmor_profile=profile))
+
+
+def test_each_label_is_a_step():
+    process = Process(("true",), "/", apparmor_profile="p", selinux_label="u:r:t:s0")
+    expected = [
+        SetExecLabel("apparmor", "p", "process.apparmorProfile"),
+        SetExecLabel("selinux", "u:r:t:s0", "process.selinuxLabel"),
+    ]
+
+    assert expected == lsm.steps(process)
+    assert ["confine with apparmor: p", "confine with selinux: u:r:t:s0"] == [
+        step.describe() for step in expected
+    ]
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("name", ["apparmor", "selinux"])
+@forked
+def test_a_label_that_cannot_be_had_is_an_error_and_never_ignored(name, tmp_path):
+    if lsm_is_enabled(name):
+        pytest.skip(f"{name} is enabled here")
+    step = SetExecLabel(name, "nosuch", "process.label")
+    with pytest.raises((SpecError, KernelError)) as caught:
+        step.apply(world(tmp_path))
+
+    if isinstance(caught.value, SpecError):
+        assert f"process.label: {name} is not enabled on this host" == caught.value.what
+    else:
+        # proc_pid_attr(5): the file is there, and no LSM takes what is written.
+        assert caught.value.errno in {errno.EINVAL, errno.EOPNOTSUPP, errno.EACCES, errno.EPERM}
+
+
+@pytest.mark.root
+@forked
+def test_without_the_files_the_lsm_is_not_there(tmp_path):
+    at = world(tmp_path)
+    (tmp_path / "self").mkdir()
+    at.proc_fd = os.open(tmp_path, os.O_PATH)
+    with pytest.raises(SpecError) as caught:
+        SetExecLabel("apparmor", "x", "process.apparmorProfile").apply(at)
+
+    assert "config.json" == caught.value.where
+    assert "boot with this LSM" in caught.value.hint
+
+
+@pytest.mark.root
+@forked
+@pytest.mark.parametrize(
+    ("name", "file", "text"),
+    [("apparmor", "apparmor/exec", "exec x"), ("apparmor", "exec", "exec x"),
+     ("selinux", "exec", "x")],
+)  # fmt: skip
+def test_what_is_written_and_where(tmp_path, name, file, text):
+    # A directory stands in for procfs: no machine of ours has both LSMs.
+    path = tmp_path / "self/attr" / file
+    path.parent.mkdir(parents=True)
+    path.touch()
+    at = world(tmp_path)
+    at.proc_fd = os.open(tmp_path, os.O_PATH)
+    SetExecLabel(name, "x", "").apply(at)
+
+    assert text == path.read_text()
