@@ -37,11 +37,13 @@ import sys
 
 sys.path.insert(0, {library!r})
 from aisbx_runtime import bytecode
+from aisbx_runtime.oci import grace
 
+helper = grace.begin(sys.argv[1:])
 bytecode.use({library!r}, sys.argv[1:])
 from aisbx_runtime.oci.cli import main
 
-main(sys.argv[1:])
+main(sys.argv[1:], helper)
 """
 
 # podman 4 replaces its default lists by these (so they are whole), and fails to parse the

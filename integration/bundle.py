@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from typing import Any
 
+DIRECTORIES = "bin dev etc home mnt opt proc root run srv sys tmp usr var"
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 with open(f"{HERE}/base_config.json") as _text:
@@ -36,7 +37,7 @@ class Template:
 
     def fill(self, rootfs: str) -> None:
         """Make a rootfs: all applets, the usual directories, passwd and group."""
-        for name in "bin dev etc home mnt opt proc root run srv sys tmp usr var".split():
+        for name in DIRECTORIES.split():
             os.makedirs(f"{rootfs}/{name}", exist_ok=True)
         os.chmod(f"{rootfs}/tmp", 0o1777)
         os.link(self.busybox, f"{rootfs}/bin/busybox")

@@ -91,7 +91,9 @@ def runtime(_no_leaks: leaks.Snapshot, program: str, state_root: str) -> Iterato
 
 
 @pytest.fixture
-def new_bundle(_no_leaks: leaks.Snapshot, scratch: str, template: Template) -> Iterator[Callable[[], Bundle]]:
+def new_bundle(
+    _no_leaks: leaks.Snapshot, scratch: str, template: Template
+) -> Iterator[Callable[[], Bundle]]:
     made: list[Bundle] = []
 
     def make() -> Bundle:

@@ -50,7 +50,7 @@ def isolate() -> None:
     """
     check(libc.unshare(CLONE_NEWNS), "unshare")
     mount("none", "/", flags=MS_REC | MS_PRIVATE)
-    for path, mode in (("/run", "0755"), ("/dev/shm", "1777")):  # noqa: S108
+    for path, mode in (("/run", "0755"), ("/dev/shm", "1777")):
         mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV, f"mode={mode}")
     os.mkdir("/run/lock")  # podman's and iptables' locks
     # As conmon and the shim do: container init must become our child when the runtime exits.
@@ -87,9 +87,8 @@ def lacks_controller(name: str) -> str:
     mounts = hierarchies()
     if name in mounts:
         return ""
-    if "" in mounts:
-        if name in text_of(f"{mounts['']}/cgroup.controllers").split():
-            return ""
+    if "" in mounts and name in text_of(f"{mounts['']}/cgroup.controllers").split():
+        return ""
     return f"no cgroup controller {name} on this host"
 
 

@@ -94,7 +94,6 @@ class Snapshot:
         self.mounts = mounts()
         self.cgroups = cgroups()
         self.processes = set(descendants())
-        self.fds = set(os.listdir("/proc/self/fd"))
 
     def leaks(self) -> list[str]:
         """Return what is left, one sentence each, and remove the processes and cgroups."""

@@ -11,7 +11,7 @@ import struct
 import subprocess
 import termios
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from integration.runtime import PATH, TIMEOUT_S
 
@@ -82,7 +82,7 @@ class OnPty:
         )
         os.close(slave)
 
-    def __enter__(self) -> OnPty:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

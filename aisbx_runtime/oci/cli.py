@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from aisbx_runtime.oci import report
+from aisbx_runtime.oci import grace, report
 from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.errors import Failure, UsageError, hint_of, why_of
 from aisbx_runtime.oci.flags import BOOL, LIST, NUMBER, TEXT, Flag, Values, parse
@@ -124,6 +124,7 @@ class Call:
     options: Values
     values: Values
     verb: str
+    helper: int = 0
 
     def root(self) -> str:
         """Return the directory of the containers."""
@@ -142,15 +143,18 @@ class Call:
         return "systemd" if self.options.flag("systemd-cgroup") else manager
 
 
-def main(words: list[str]) -> NoReturn:
-    """Carry out one call and end the process with its exit code."""
+def main(words: list[str], helper: int = 0) -> NoReturn:
+    """Carry out one call and end the process with its exit code.
+
+    `helper` is the pid that `grace.begin` returned.
+    """
     code = 1
     options = Values()
     subject = ""
     try:
         options = parse(words, GLOBAL_FLAGS, interspersed=False)
         subject = " ".join(options.words[:1])
-        code = _dispatch(options)
+        code = _dispatch(options, helper)
     except Failure as failure:
         code = failure.exit_code
         report.failed(failure, options, subject)
@@ -164,6 +168,7 @@ def main(words: list[str]) -> NoReturn:
     except Exception as error:  # noqa: BLE001  (the top: a defect is reported like any failure)
         report.failed(_defect(error), options, subject)
     finally:
+        grace.end(helper)
         # Not exit(): the interpreter's own end takes 2 ms, and fails with 120 where stdout is
         # not writable (contract.md 4).
         os._exit(code)
@@ -182,7 +187,7 @@ def _defect(error: Exception) -> Failure:
     )
 
 
-def _dispatch(options: Values) -> int:
+def _dispatch(options: Values, helper: int) -> int:
     if options.flag("version"):
         from aisbx_runtime.oci.lifecycle import version
 
@@ -209,7 +214,7 @@ def _dispatch(options: Values) -> int:
         )
     name = f"aisbx_runtime.oci.lifecycle.{command.module}"
     __import__(name)
-    return int(sys.modules[name].main(Call(options, values, verb)))
+    return int(sys.modules[name].main(Call(options, values, verb, helper)))
 
 
 def usage() -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from aisbx_runtime.oci.spec.model import Hook
 
 SIGKILL = 9
+_SIGNALS = 64
 _STDERR_BYTES = 4096
 # pipe(7): what a hook may leave in its pipe when it ends.
 _PIPE_BYTES = 65536
@@ -66,8 +67,7 @@ def _become(hook: Hook, state_fd: int, said_fd: int, bundle: str | None) -> None
         os.dup2(said_fd, 2)
         # --preserve-fds is for the process of the container.
         close_range(3, MAX_FD, CLOSE_RANGE_CLOEXEC)
-        for number in (_signal.SIGPIPE, _signal.SIGXFSZ):
-            _signal.signal(number, _signal.SIG_DFL)
+        _reset_signals()
         if bundle is not None:
             os.chdir(bundle)
         env = {name: value for name, _, value in [one.partition("=") for one in hook.env]}
@@ -79,6 +79,17 @@ def _become(hook: Hook, state_fd: int, said_fd: int, bundle: str | None) -> None
         os.write(2, f"execve: {error}".encode())
     finally:
         os._exit(127)
+
+
+def _reset_signals() -> None:
+    # conmon leaves SIGPIPE ignored, nohup SIGHUP, CPython SIGPIPE and SIGXFSZ.
+    for number in range(1, _SIGNALS + 1):
+        try:
+            _signal.signal(number, _signal.SIG_DFL)
+        except (OSError, ValueError):
+            # SIGKILL, SIGSTOP and the two that glibc keeps for itself.
+            continue
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
 
 
 def _converse(

@@ -6,7 +6,6 @@ rootfs holds under Python's paths is never looked at (security.md 2.3).
 
 from __future__ import annotations
 
-import _signal
 import sys
 
 from aisbx_runtime.oci import system as os
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from aisbx_runtime.oci.spec.model import Hook, Process
 
 _SIGKILL = 9
-_SIGNALS = 64
 _MAGIC = b"aisbx-stub"
 # The stub's first number: how it is told to start the program.
 WAIT_FOR_CONNECTION = 0
@@ -88,16 +86,9 @@ def _settle() -> None:
     sys.meta_path.clear()
     sys.path.clear()
     sys.path_hooks.clear()
-    # conmon leaves SIGPIPE ignored, nohup SIGHUP, CPython SIGPIPE and SIGXFSZ (contract.md 11).
-    for number in range(1, _SIGNALS + 1):
-        try:
-            _signal.signal(number, _signal.SIG_DFL)
-        except (OSError, ValueError):
-            # SIGKILL, SIGSTOP and the two that glibc keeps for itself.
-            continue
-    # Modes are given in full; the process's own umask comes with its user.
+    # Signals are the stub's to reset, and hooks reset their own. Modes are given in full here;
+    # the process's own umask comes with its user.
     os.umask(0)
-    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
     try:
         os.setsid()
     except PermissionError:

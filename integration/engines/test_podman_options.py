@@ -107,7 +107,9 @@ def test_the_root_is_read_only(podman):
 
 def test_a_tmpfs_is_mounted(podman):
     words = ["--tmpfs", "/fresh:size=1m,mode=700"]
-    result = podman.run(*words, IMAGE, "sh", "-c", "stat -c %a /fresh; grep ' /fresh ' /proc/mounts")
+    result = podman.run(
+        *words, IMAGE, "sh", "-c", "stat -c %a /fresh; grep ' /fresh ' /proc/mounts"
+    )
 
     assert result.ok().lines[0] == "700"
     assert "size=1024k" in result.out
@@ -173,7 +175,9 @@ def test_the_umask_is_set(podman):
 
 
 def test_a_device_is_given(podman):
-    result = podman.run("--device", "/dev/null:/dev/mine:rw", IMAGE, "sh", "-c", "echo x >/dev/mine")
+    result = podman.run(
+        "--device", "/dev/null:/dev/mine:rw", IMAGE, "sh", "-c", "echo x >/dev/mine"
+    )
 
     assert result.code == 0
 
@@ -264,7 +268,9 @@ def test_a_container_with_the_pids_of_the_host_is_stopped(podman):
     assert podman.inspect(container, "{{.State.Status}}") == "exited"
 
 
-@pytest.mark.parametrize(("flag", "link"), [("--network", "net"), ("--pid", "pid"), ("--ipc", "ipc")])
+@pytest.mark.parametrize(
+    ("flag", "link"), [("--network", "net"), ("--pid", "pid"), ("--ipc", "ipc")]
+)
 def test_a_namespace_of_a_container_is_shared(podman, flag, link):
     words = ["--ipc", "shareable"] if flag == "--ipc" else []
     first = podman.up(*words)

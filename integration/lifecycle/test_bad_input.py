@@ -14,7 +14,12 @@ from integration.differences import known_of_runc
 from integration.leaks import cgroups
 
 # podman and docker turn these words into exit codes 126 and 127.
-RESERVED = ("no such file or directory", "permission denied", "operation not permitted", "not found")
+RESERVED = (
+    "no such file or directory",
+    "permission denied",
+    "operation not permitted",
+    "not found",
+)
 
 
 def refused(runtime, bundle, text=None):
@@ -293,7 +298,9 @@ def test_a_version_of_another_major_is_refused(runtime, bundle):
     assert result.code == 1
 
 
-@pytest.mark.parametrize("words", [["create"], ["create", "a", "b"], ["state"], ["kill"], ["start"]])
+@pytest.mark.parametrize(
+    "words", [["create"], ["create", "a", "b"], ["state"], ["kill"], ["start"]]
+)
 def test_a_wrong_number_of_arguments_is_refused(runtime, words):
     assert runtime(*words).code != 0
 

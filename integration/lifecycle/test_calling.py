@@ -90,7 +90,7 @@ def test_the_whole_life_works_in_an_empty_environment(runtime, bundle):
     assert container.verb("delete", env={}).code == 0
 
 
-def test_an_empty_xdg_runtime_dir_is_unset(program, bundle, _no_leaks):
+def test_an_empty_xdg_runtime_dir_is_unset(program, bundle):
     # podman as root sends `XDG_RUNTIME_DIR=`; and it never passes --root.
     bundle.script("true").save()
     env = {"XDG_RUNTIME_DIR": "", "PATH": PATH}
@@ -128,7 +128,7 @@ def test_a_failure_appends_one_json_object_to_the_log(runtime, bundle):
 
     assert entry["level"] == "error"
     assert "no such file or directory" in entry["msg"]
-    datetime.datetime.fromisoformat(entry["time"].replace("Z", "+00:00"))
+    datetime.datetime.fromisoformat(entry["time"])
 
 
 def test_a_second_failure_appends_a_second_object(runtime, bundle):
@@ -176,7 +176,7 @@ def test_signals_the_caller_ignores_are_reset(runtime, bundle):
     bundle.args("/bin/grep", "SigIgn", "/proc/self/status").save()
     runtime.made.append(bundle.id)
     argv = ["run", "--bundle", bundle.path, bundle.id]
-    result = runtime(*argv, preexec_fn=ignore)  # noqa: PLW1509
+    result = runtime(*argv, preexec_fn=ignore)
 
     assert result.out.split() == ["SigIgn:", "0000000000000000"]
 
@@ -188,7 +188,7 @@ def test_sighup_ignored_by_the_caller_is_reset(runtime, bundle):
     bundle.args("/bin/grep", "SigIgn", "/proc/self/status").save()
     runtime.made.append(bundle.id)
     argv = ["run", "--bundle", bundle.path, bundle.id]
-    result = runtime(*argv, preexec_fn=ignore)  # noqa: PLW1509
+    result = runtime(*argv, preexec_fn=ignore)
     known_of_runc(runtime, "it passes an ignored SIGHUP on", seen=result.out.endswith("1\n"))
 
     assert result.out.split() == ["SigIgn:", "0000000000000000"]
@@ -201,7 +201,7 @@ def test_signals_the_caller_blocks_are_unblocked(runtime, bundle):
     bundle.args("/bin/grep", "SigBlk", "/proc/self/status").save()
     runtime.made.append(bundle.id)
     argv = ["run", "--bundle", bundle.path, bundle.id]
-    result = runtime(*argv, preexec_fn=block)  # noqa: PLW1509
+    result = runtime(*argv, preexec_fn=block)
     known_of_runc(runtime, "it passes the signal mask on", seen=result.out.endswith("200\n"))
 
     assert result.out.split() == ["SigBlk:", "0000000000000000"]
@@ -234,7 +234,7 @@ def test_the_death_signal_of_the_caller_is_not_passed_on(runtime, bundle):
     def die_with_parent():
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
-    container = runtime.create(bundle, preexec_fn=die_with_parent)  # noqa: PLW1509
+    container = runtime.create(bundle, preexec_fn=die_with_parent)
 
     assert container.status == "created"
 

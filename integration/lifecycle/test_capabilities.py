@@ -87,7 +87,8 @@ def test_another_user_keeps_nothing_without_ambient(runtime, bundle):
 def test_another_user_has_ambient_capabilities(runtime, bundle):
     # podman: --user 1000 --cap-add
     bundle.config["process"]["user"] = {"uid": 1000, "gid": 1000}
-    bundle.capabilities(**dict.fromkeys(SETS, ["CAP_NET_BIND_SERVICE"]))
+    names = ["CAP_NET_BIND_SERVICE"]
+    bundle.capabilities(**dict.fromkeys(SETS, names))
 
     assert masks(runtime, bundle)["effective"] == mask("CAP_NET_BIND_SERVICE")
 

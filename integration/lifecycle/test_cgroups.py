@@ -38,9 +38,7 @@ def test_init_is_in_its_cgroup_in_every_hierarchy(runtime, bundle):
 
 def test_an_absolute_path_is_below_the_root_of_the_hierarchy(runtime, bundle):
     container = runtime.create(bundle)
-    procs = [
-        f"{path}/cgroup.procs" for path in cgroups() if os.path.basename(path) == bundle.id
-    ]
+    procs = [f"{path}/cgroup.procs" for path in cgroups() if os.path.basename(path) == bundle.id]
 
     assert procs
     assert all(str(container.pid) in host.text_of(path).split() for path in procs if path)

@@ -183,9 +183,14 @@ def test_a_mount_made_by_a_create_container_hook_is_seen_inside(runtime, journal
 
 
 def test_start_container_hooks_run_inside(runtime, journal):
-    journal.hook("startContainer", "(readlink /proc/self/ns/mnt; readlink /proc/self/ns/pid) >/states/ns")
+    journal.hook(
+        "startContainer", "(readlink /proc/self/ns/mnt; readlink /proc/self/ns/pid) >/states/ns"
+    )
     container = runtime.create(journal.bundle.script("exec sleep 1000")).start()
-    assert text_of(f"{journal.bundle.path}/states/ns").split() == [container.namespace("mnt"), container.namespace("pid")]
+    assert text_of(f"{journal.bundle.path}/states/ns").split() == [
+        container.namespace("mnt"),
+        container.namespace("pid"),
+    ]
 
 
 def test_the_first_argument_need_not_be_the_path(runtime, journal):

@@ -8,7 +8,9 @@ import pytest
 
 
 def listed(runtime):
-    return {entry["id"]: entry for entry in json.loads(runtime("list", "--format", "json").out) or ()}
+    return {
+        entry["id"]: entry for entry in json.loads(runtime("list", "--format", "json").out) or ()
+    }
 
 
 def test_an_empty_list_is_json(runtime):

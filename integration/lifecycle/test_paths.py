@@ -62,7 +62,9 @@ def test_a_mask_holds_though_dev_null_was_replaced(runtime, bundle):
     assert result.out == ""
 
 
-@pytest.mark.parametrize("path", ["/proc/sys/kernel/hostname", "/proc/sysrq-trigger", "/proc/irq/x"])
+@pytest.mark.parametrize(
+    "path", ["/proc/sys/kernel/hostname", "/proc/sysrq-trigger", "/proc/irq/x"]
+)
 def test_a_default_read_only_path_refuses_writes(runtime, bundle, path):
     result = runtime.run(bundle, f"echo x >{path}")
 

@@ -8,7 +8,7 @@ import resource
 import pytest
 
 from integration.differences import known_of_runc
-from integration.host import MARK, lacks_capability, text_of
+from integration.host import lacks_capability, text_of
 
 
 def test_the_environment_is_only_what_is_given(runtime, bundle):
@@ -215,27 +215,22 @@ def test_the_annotations_are_in_the_state(runtime, bundle):
     assert container.state()["annotations"]["a.b"] == "c"
 
 
-def test_the_process_is_not_dumpable_to_itself_before_exec(runtime, bundle):
-    # CVE-2016-9962, CVE-2019-5736: nothing of the runtime is reachable through /proc/self/exe.
-    bundle.all_capabilities("CAP_SYS_PTRACE")
+def test_the_program_of_init_is_that_of_the_container(runtime, bundle):
+    # CVE-2019-5736: nothing of the runtime is reachable through /proc/self/exe.
     container = runtime.started(bundle)
-    exe = os.readlink(f"/proc/{container.pid}/exe")
 
-    assert exe == "/bin/busybox"
+    assert os.readlink(f"/proc/{container.pid}/exe") == "/bin/busybox"
 
 
-def test_init_of_a_created_container_has_no_host_program(runtime, bundle):
+def test_init_of_a_created_container_is_no_file_of_the_host(runtime, bundle):
     # CVE-2019-5736: what waits inside must not be a host file that can be opened for writing.
     container = runtime.create(bundle)
     exe = os.readlink(f"/proc/{container.pid}/exe")
 
-    assert "memfd" in exe or "(deleted)" in exe or exe.startswith("/proc") or exe == "/"
+    assert exe.endswith(" (deleted)")
 
 
 def test_no_process_of_the_runtime_lives_in_the_container(runtime, bundle):
     container = runtime.started(bundle)
-    words = container.sh("ps -o comm")
 
-    assert words.split() == ["COMMAND", "sleep", "ps"] or "sh" in words
-    assert "python" not in words
-    assert MARK not in words
+    assert container.sh("ps -o comm").split() == ["COMMAND", "sleep", "sh", "ps"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _signal
 import _socket
 import fcntl
 
@@ -42,12 +43,14 @@ def with_listen_fds(process: Process, count: int) -> Process:
     return replace(process, env=(*own, f"LISTEN_FDS={count}", "LISTEN_PID=1"))
 
 
-def claim_fds(preserve: int) -> None:
-    """Mark what leaked in as close-on-exec and fill the gaps in the range to be passed on.
+def settle(preserve: int) -> None:
+    """Take SIGCHLD back, mark fds that leaked in, and fill the gaps among those to be passed on.
 
     Before the first fd of our own, so that none of ours lies in the range that the process is to
     get (contract.md 9, 10; CVE-2024-21626).
     """
+    # signal(7): who inherits it ignored cannot wait for its children.
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
     close_range(3 + preserve, MAX_FD, CLOSE_RANGE_CLOEXEC)
     for fd in range(3 + preserve):
         try:

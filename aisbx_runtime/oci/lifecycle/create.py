@@ -5,7 +5,7 @@ from __future__ import annotations
 import _socket
 import time
 
-from aisbx_runtime.oci import birth, channel, console, init, jsontext, report
+from aisbx_runtime.oci import birth, channel, console, grace, init, jsontext, report
 from aisbx_runtime.oci import container as containers
 from aisbx_runtime.oci import host as hosts
 from aisbx_runtime.oci import system as os
@@ -16,7 +16,7 @@ from aisbx_runtime.oci.hooks import run as run_hook
 from aisbx_runtime.oci.kernel.signal import reap, send_signal
 from aisbx_runtime.oci.lifecycle import attempt
 from aisbx_runtime.oci.lifecycle import bundle as bundles
-from aisbx_runtime.oci.lifecycle.delete import remove_cgroups
+from aisbx_runtime.oci.lifecycle.delete import kill_cgroup, remove_cgroups
 from aisbx_runtime.oci.plan import rootfs, seccomp
 from aisbx_runtime.oci.plan.build import Options, build
 from aisbx_runtime.oci.plan.step import INIT, World
@@ -112,7 +112,7 @@ def request_of(
     # lies in the range that the process is to get (contract.md 9, 10).
     listening = attempt.listen_fds()
     preserve = listening + values.number("preserve-fds")
-    attempt.claim_fds(preserve)
+    attempt.settle(preserve)
     path = bundles.directory_of(bundle or values.optional("bundle"))
     config, spec = bundles.read_config(path)
     if spec.process is not None:
@@ -221,6 +221,7 @@ def _make(
         attempt.apply_phase(plan, "adopt", at, call)
         create_side.go()
         attempt.apply_phase(plan, "join", at, call)
+        grace.end(call.helper)
         create_side.expect("prepared")
         attempt.apply_phase(plan, "hooks", at, call)
         create_side.go()
@@ -271,7 +272,11 @@ def _undo(container: Container, at: World, error: BaseException) -> None:
         send_signal(at.pidfd, SIGKILL)
         reap(at.pidfd)
     try:
-        remove_cgroups(container, container.facts())
+        facts = container.facts()
+        if not facts.flag("own_pid_namespace"):
+            # What hooks have left running there; the death of init has taken nobody along.
+            kill_cgroup(container, facts)
+        remove_cgroups(container, facts)
         container.remove()
     except (OSError, Failure) as second:
         attempt.note_leftover(error, container.path, second)

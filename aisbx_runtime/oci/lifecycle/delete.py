@@ -55,12 +55,9 @@ def destroy(container: Container, facts: Facts) -> None:
 
 def _kill(facts: Facts, container: Container) -> None:
     pidfd = containers.open_init(facts)
-    own = [path for path in container.owned("cgroup") if path in facts.texts("cgroups")]
-    if own and (pidfd >= 0 or not facts.flag("own_pid_namespace")):
-        from aisbx_runtime.oci import cgroup
-
+    if pidfd >= 0 or not facts.flag("own_pid_namespace"):
         # Without a pid namespace of its own the dead init has taken nobody along.
-        cgroup.kill(_ordered(facts, own), SIGKILL)
+        kill_cgroup(container, facts)
     if pidfd < 0:
         return
     send_signal(pidfd, SIGKILL)
@@ -73,6 +70,15 @@ def _kill(facts: Facts, container: Container) -> None:
             hint="it waits in the kernel, for a disk or a network file system: see dmesg",
         )
     os.close(pidfd)
+
+
+def kill_cgroup(container: Container, facts: Facts) -> None:
+    """Kill every process in the cgroup that create has made for this container."""
+    own = _ordered(facts, container.owned("cgroup"))
+    if own:
+        from aisbx_runtime.oci import cgroup
+
+        cgroup.kill(own, SIGKILL)
 
 
 def _ordered(facts: Facts, own: list[str]) -> tuple[str, ...]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from aisbx_runtime.oci import channel, console, init
+from aisbx_runtime.oci import channel, console, grace, init
 from aisbx_runtime.oci import container as containers
 from aisbx_runtime.oci import host as hosts
 from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.channel import InitDied
 from aisbx_runtime.oci.container import CREATED, PAUSED, RUNNING
-from aisbx_runtime.oci.errors import Failure, StateError, kernel_error
+from aisbx_runtime.oci.errors import Failure, StateError, hint_of, kernel_error, why_of
 from aisbx_runtime.oci.kernel.namespaces import CLONE_NEWPID, TYPES, setns
 from aisbx_runtime.oci.kernel.process import clone3
 from aisbx_runtime.oci.kernel.signal import reap, send_signal
@@ -60,6 +60,10 @@ def main(call: Call) -> int:
     except Failure as failure:
         failure.exit_code = NOT_STARTED
         raise
+    except OSError as error:
+        raise Failure(
+            "cannot exec", why=why_of(error), hint=hint_of(error), exit_code=NOT_STARTED
+        ) from None
 
 
 def _main(call: Call) -> int:
@@ -70,7 +74,7 @@ def _main(call: Call) -> int:
     spec = bundles.parsed(container.read(containers.CONFIG))
     wanted = exec_process.process_of(values, spec)
     refuse.check_process(wanted)
-    attempt.claim_fds(values.number("preserve-fds"))
+    attempt.settle(values.number("preserve-fds"))
     detach = values.flag("detach")
     relay = _relay(wanted, values.text("console-socket"), detach=detach)
 
@@ -211,6 +215,7 @@ def _start(call: Call, plan: Plan, spec: Spec, wanted: Process, at: ExecWorld) -
         attempt.apply_phase(plan, "adopt", at, call)
         create_side.go()
         attempt.apply_phase(plan, "join", at, call)
+        grace.end(call.helper)
         create_side.expect("ready")
         create_side.wait_for_end()
         attempt.apply_phase(plan, "limits", at, call)

@@ -60,7 +60,7 @@ def _check_ids(process: Process) -> None:
     for name, number in ids:
         if number == _UNCHANGED:
             raise SpecError(
-                f"process.user.{name}: {number} is no id: to the kernel it means `leave it as it is`",
+                f"process.user.{name}: {number} is no id: to the kernel it means no change",
                 where="config.json",
                 hint="name the id that the process shall have",
             )
