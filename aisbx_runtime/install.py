@@ -14,7 +14,7 @@ import py_compile
 import shutil
 import sys
 
-from aisbx_runtime import bytecode
+from aisbx_runtime import bytecode, launch
 from aisbx_runtime.oci.stub import build as stub
 
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -23,7 +23,7 @@ STUB = "aisbx_runtime/oci/stub/stub"
 # What only a build needs, or makes anew at its place.
 NOT_INSTALLED = (
     "aisbx_runtime/install.py",
-    f"aisbx_runtime/{bytecode.FILE}",
+    f"aisbx_runtime/{launch.FILE}",
     "aisbx_runtime/oci/stub/build.py",
     "aisbx_runtime/oci/stub/stub.c",
     STUB,
@@ -36,14 +36,9 @@ LAUNCHER = """\
 import sys
 
 sys.path.insert(0, {library!r})
-from aisbx_runtime import bytecode
-from aisbx_runtime.oci import grace
+from aisbx_runtime.launch import main
 
-helper = grace.begin(sys.argv[1:])
-bytecode.use({library!r}, sys.argv[1:])
-from aisbx_runtime.oci.cli import main
-
-main(sys.argv[1:], helper)
+main({library!r}, sys.argv[1:])
 """
 
 # podman 4 replaces its default lists by these (so they are whole), and fails to parse the

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import sys
 
-from aisbx_runtime.oci import grace, report
+from aisbx_runtime.oci import report
 from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.errors import Failure, UsageError, hint_of, why_of
 from aisbx_runtime.oci.flags import BOOL, LIST, NUMBER, TEXT, Flag, Values, parse
+from aisbx_runtime.oci.kernel.signal import reap_helper
 from aisbx_runtime.oci.record import record
 
 TYPE_CHECKING = False
@@ -146,7 +147,7 @@ class Call:
 def main(words: list[str], helper: int = 0) -> NoReturn:
     """Carry out one call and end the process with its exit code.
 
-    `helper` is the pid that `grace.begin` returned.
+    `helper` is a child of ours, see `launch`, to be reaped before the end; 0: there is none.
     """
     code = 1
     options = Values()
@@ -168,7 +169,7 @@ def main(words: list[str], helper: int = 0) -> NoReturn:
     except Exception as error:  # noqa: BLE001  (the top: a defect is reported like any failure)
         report.failed(_defect(error), options, subject)
     finally:
-        grace.end(helper)
+        reap_helper(helper)
         # Not exit(): the interpreter's own end takes 2 ms, and fails with 120 where stdout is
         # not writable (contract.md 4).
         os._exit(code)

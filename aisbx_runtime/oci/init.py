@@ -53,6 +53,7 @@ class Job:
 def main(job: Job, at: World, channel: InitSide) -> NoReturn:
     """Carry out the steps, then become the stub. Any failure is sent to create."""
     place: tuple[int, Phase, Step] | None = None
+    connection_fd = -1
     try:
         _settle()
         channel.wait_for_go()
@@ -71,10 +72,18 @@ def main(job: Job, at: World, channel: InitSide) -> NoReturn:
         channel.ready()
         start_fd, kind = job.start_fd, job.start_kind
         if job.start_hooks:
-            start_fd, kind = _wait_and_run_hooks(job, at), CONNECTED
+            connection_fd = accept(job.start_fd)
+            _run_start_hooks(job, at)
+            start_fd, kind = connection_fd, CONNECTED
         _become_stub(job, at, start_fd, kind)
     except BaseException as error:  # noqa: BLE001  (the one place)
-        channel.failed(_failure(error, job, place))
+        failure = _failure(error, job, place)
+        if connection_fd >= 0:
+            # Create has gone: it is `start` that waits, and takes a mere end for success. Its byte
+            # must be read: closing with it unread is a reset to the other end (unix(7)).
+            os.read(connection_fd, 1)
+            os.write(connection_fd, f"hook {failure.line()}".encode())
+        channel.failed(failure)
     finally:
         os._exit(1)
 
@@ -96,15 +105,11 @@ def _settle() -> None:
         return
 
 
-def _wait_and_run_hooks(job: Job, at: World) -> int:
-    """Accept the connection of `start`, run the startContainer hooks; return its fd."""
-    fd = accept(job.start_fd)
+def _run_start_hooks(job: Job, at: World) -> None:
     try:
         at.run_hooks("startContainer", job.start_hooks)
-    except Failure as failure:
-        os.write(fd, f"hook {failure.line()}".encode())
-        os._exit(1)
-    return fd
+    except OSError as error:
+        raise StepError("cannot run the startContainer hooks", why=why_of(error)) from None
 
 
 def _become_stub(job: Job, at: World, start_fd: int, kind: int) -> None:

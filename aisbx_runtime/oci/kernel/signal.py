@@ -19,6 +19,16 @@ def send_signal(pidfd: int, signal: int) -> bool:
     return True
 
 
+def reap_helper(pid: int) -> None:
+    """Wait for the helper of `launch`: no process of the runtime's may outlive it."""
+    if pid:
+        try:
+            os.waitpid(pid, 0)
+        except ChildProcessError:
+            # Reaped before.
+            return
+
+
 def reap(pidfd: int) -> int:
     """Wait for the child behind `pidfd`; return its exit status, or minus the signal that ended it.
 

@@ -21,7 +21,7 @@ def directory_of(option: str | None) -> str:
     """Return the absolute path of a bundle, the working directory when none is named."""
     path = os.path.abspath(option or ".")
     if not os.path.isdir(path):
-        raise SpecError(f"the bundle {path} is not a directory", hint="name one with --bundle")
+        raise SpecError(f"there is no bundle directory {path}", hint="name one with --bundle")
     return path
 
 
@@ -54,7 +54,7 @@ def check_rootfs(path: str) -> None:
     """Refuse a rootfs that is not there, before anything is made. Raises SpecError."""
     if not os.path.isdir(path):
         raise SpecError(
-            f"root.path: {path} is not a directory",
+            f"root.path: there is no directory {path}",
             where=CONFIG,
             hint="unpack an image there, or correct root.path",
         )

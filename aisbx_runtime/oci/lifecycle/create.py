@@ -5,7 +5,7 @@ from __future__ import annotations
 import _socket
 import time
 
-from aisbx_runtime.oci import birth, channel, console, grace, init, jsontext, report
+from aisbx_runtime.oci import birth, channel, console, init, jsontext, report
 from aisbx_runtime.oci import container as containers
 from aisbx_runtime.oci import host as hosts
 from aisbx_runtime.oci import system as os
@@ -13,7 +13,7 @@ from aisbx_runtime.oci.channel import InitDied
 from aisbx_runtime.oci.container import CREATING, START_SOCKET, Facts
 from aisbx_runtime.oci.errors import Failure
 from aisbx_runtime.oci.hooks import run as run_hook
-from aisbx_runtime.oci.kernel.signal import reap, send_signal
+from aisbx_runtime.oci.kernel.signal import reap, reap_helper, send_signal
 from aisbx_runtime.oci.lifecycle import attempt
 from aisbx_runtime.oci.lifecycle import bundle as bundles
 from aisbx_runtime.oci.lifecycle.delete import kill_cgroup, remove_cgroups
@@ -221,7 +221,7 @@ def _make(
         attempt.apply_phase(plan, "adopt", at, call)
         create_side.go()
         attempt.apply_phase(plan, "join", at, call)
-        grace.end(call.helper)
+        reap_helper(call.helper)
         create_side.expect("prepared")
         attempt.apply_phase(plan, "hooks", at, call)
         create_side.go()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aisbx_runtime.oci import channel, console, grace, init
+from aisbx_runtime.oci import channel, console, init
 from aisbx_runtime.oci import container as containers
 from aisbx_runtime.oci import host as hosts
 from aisbx_runtime.oci import system as os
@@ -11,7 +11,7 @@ from aisbx_runtime.oci.container import CREATED, PAUSED, RUNNING
 from aisbx_runtime.oci.errors import Failure, StateError, hint_of, kernel_error, why_of
 from aisbx_runtime.oci.kernel.namespaces import CLONE_NEWPID, TYPES, setns
 from aisbx_runtime.oci.kernel.process import clone3
-from aisbx_runtime.oci.kernel.signal import reap, send_signal
+from aisbx_runtime.oci.kernel.signal import reap, reap_helper, send_signal
 from aisbx_runtime.oci.lifecycle import attempt, exec_process, foreground
 from aisbx_runtime.oci.lifecycle import bundle as bundles
 from aisbx_runtime.oci.plan import (
@@ -215,7 +215,7 @@ def _start(call: Call, plan: Plan, spec: Spec, wanted: Process, at: ExecWorld) -
         attempt.apply_phase(plan, "adopt", at, call)
         create_side.go()
         attempt.apply_phase(plan, "join", at, call)
-        grace.end(call.helper)
+        reap_helper(call.helper)
         create_side.expect("ready")
         create_side.wait_for_end()
         attempt.apply_phase(plan, "limits", at, call)

@@ -238,7 +238,7 @@ class EnterDirectory:
             # CVE-2024-21626: the directory came in by a leaked fd.
             raise Failure(
                 f"the working directory {self.path} lies outside the container",
-                hint="choose a process.cwd that is a directory of the rootfs",
+                hint="choose a process.cwd that lies in the rootfs",
             )
 
     def _is_here(self) -> bool:
