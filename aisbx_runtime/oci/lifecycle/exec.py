@@ -234,10 +234,8 @@ def _start(call: Call, plan: Plan, spec: Spec, wanted: Process, at: ExecWorld) -
 
 def _give_birth(at: ExecWorld) -> int:
     """Fork into the pid namespace of init; return the pidfd of the child."""
-    own_fd = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    # Only children enter it, and this child is the last one: there is no need to go back, which
+    # podman's user namespace would not allow.
     setns(at.pidfd, CLONE_NEWPID)
     at.pid, born_fd = clone3()
-    if at.pid:
-        setns(own_fd, CLONE_NEWPID)
-    os.close(own_fd)
     return born_fd

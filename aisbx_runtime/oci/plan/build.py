@@ -52,7 +52,7 @@ def build(spec: Spec, host: Host, container_id: str, bundle: str, options: Optio
     joins_first = namespaces.is_new(spec, "cgroup")
     steps: dict[str, list[Step]] = {
         "host": _host(spec, host, bundle, options, cgroups),
-        "birth": [namespaces.birth(spec)],
+        "birth": [namespaces.birth(spec, host)],
         # The parent must write the id maps (user_namespaces(7)).
         "adopt": [
             *namespaces.adopt_steps(spec, host),
@@ -85,7 +85,7 @@ def build(spec: Spec, host: Host, container_id: str, bundle: str, options: Optio
     }
     return Plan(
         phases=tuple([Phase(name, side, tuple(steps[name])) for name, side in PHASES]),
-        birth=namespaces.birth(spec),
+        birth=namespaces.birth(spec, host),
         cgroups=cgroups.paths,
         warnings=tuple(process.warnings(spec.process, host)),
     )
@@ -128,7 +128,7 @@ def _rootfs(
     if not options.no_new_keyring:
         keyring = [process.JoinKeyring(process.KEYRING + container_id, "runtime default")]
     return [
-        *namespaces.init_steps(spec),
+        *namespaces.init_steps(spec, host),
         # Before the container's own procfs is there, which is not to be trusted.
         *keyring,
         rootfs.OpenProc("runtime default"),

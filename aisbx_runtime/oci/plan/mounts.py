@@ -128,6 +128,10 @@ class FileSystemMount:
             os.close(context_fd)
         if self.options.tmpcopyup:
             copy_directory(target_fd, tree_fd)
+            # What was asked for wins over the directory that is copied.
+            for key, value in self.options.data:
+                if key == "mode" and value is not None:
+                    os.chmod(".", int(value, 8), dir_fd=tree_fd)
         _set_options(tree_fd, self.options, self.target)
         _attach(tree_fd, target_fd, self.target)
 

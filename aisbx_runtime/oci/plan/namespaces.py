@@ -156,14 +156,19 @@ class BringUpLoopback:
         network.bring_up("lo")
 
 
-def birth(spec: Spec) -> Birth:
-    """Return how container init is born."""
+def birth(spec: Spec, host: Host) -> Birth:
+    """Return how container init is born.
+
+    What the runtime enters for its children it must leave again, for its hooks: without rights
+    over its own namespaces (podman's user namespace) it cannot, and an intermediate enters them.
+    """
     joins = tuple([one.type for one in spec.linux.namespaces if one.path])
     new = tuple([one.type for one in spec.linux.namespaces if not one.path])
     return Birth(
         new=new,
         joins=joins,
-        intermediate=bool(joins) and has_user_namespace(spec),
+        intermediate=(bool(joins) and has_user_namespace(spec))
+        or (host.user_namespace and ("pid" in joins or bool(spec.linux.time_offsets))),
         time_offsets=tuple(
             [(clock, one.secs, one.nanosecs) for clock, one in spec.linux.time_offsets.items()]
         ),
@@ -224,10 +229,10 @@ def _is_own_id(mappings: tuple[IdMapping, ...], own: int) -> bool:
     return len(mappings) == 1 and mappings[0].size == 1 and mappings[0].host_id == own
 
 
-def init_steps(spec: Spec) -> list[Step]:
+def init_steps(spec: Spec, host: Host) -> list[Step]:
     """Return what container init does first in its namespaces."""
     steps: list[Step] = []
-    born = birth(spec)
+    born = birth(spec, host)
     joins = tuple([kind for kind in born.joins if kind != "pid"])
     if joins and not born.intermediate:
         steps.append(JoinNamespaces(joins, "linux.namespaces"))

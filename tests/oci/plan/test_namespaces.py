@@ -52,13 +52,13 @@ def spec(*entries, **linux) -> Spec:
     ],
 )
 def test_how_init_is_born(entries, new, joins, intermediate):
-    assert Birth(new, joins, intermediate, ()) == namespaces.birth(spec(*entries))
+    assert Birth(new, joins, intermediate, ()) == namespaces.birth(spec(*entries), hosts.UNIFIED)
 
 
 def test_offsets_of_clocks_are_part_of_the_birth():
     asked = spec("time", time_offsets={"boottime": TimeOffset(5, 6), "monotonic": TimeOffset()})
 
-    assert (("boottime", 5, 6), ("monotonic", 0, 0)) == namespaces.birth(asked).time_offsets
+    assert (("boottime", 5, 6), ("monotonic", 0, 0)) == namespaces.birth(asked, hosts.UNIFIED).time_offsets
 
 
 def test_files_are_opened_for_what_is_joined():
@@ -129,13 +129,20 @@ def test_what_init_does_first():
         BringUpLoopback("linux.namespaces[0]"),
     ]
 
-    assert expected == namespaces.init_steps(asked)
+    assert expected == namespaces.init_steps(asked, hosts.UNIFIED)
 
 
 def test_what_the_intermediate_process_has_joined_is_not_joined_again():
     assert [BecomeContainerRoot("linux.uidMappings")] == namespaces.init_steps(
-        spec("user=/u", "network=/n")
+        spec("user=/u", "network=/n"), hosts.UNIFIED
     )
+
+
+@pytest.mark.parametrize(("host", "intermediate"), [("UNIFIED", False), ("ROOTLESS", True)])
+def test_a_runtime_without_rights_over_its_own_namespaces_enters_none_itself(host, intermediate):
+    born = namespaces.birth(spec("pid=/p"), getattr(hosts, host))
+
+    assert intermediate == born.intermediate
 
 
 def test_predicates():
