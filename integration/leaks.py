@@ -29,6 +29,17 @@ def cgroups() -> set[str]:
     return found
 
 
+def states(roots: tuple[str, ...]) -> set[str]:
+    """Return what lies in the state roots, the cache of compiled filters apart."""
+    return {
+        f"{root}/{name}"
+        for root in roots
+        if os.path.isdir(root)
+        for name in os.listdir(root)
+        if name != ".cache"
+    }
+
+
 def _stat(pid: int) -> tuple[str, int, str] | None:
     try:
         with open(f"/proc/{pid}/stat") as text:
@@ -91,6 +102,7 @@ class Snapshot:
 
     def __init__(self, *state_roots: str) -> None:
         self.state_roots = state_roots
+        self.states = states(state_roots)
         self.mounts = mounts()
         self.cgroups = cgroups()
         self.processes = set(descendants())
@@ -106,7 +118,5 @@ class Snapshot:
         for path in sorted(cgroups() - self.cgroups, reverse=True):
             found.append(f"cgroup {path}")
             os.rmdir(path)
-        for root in self.state_roots:
-            if os.path.isdir(root):
-                found += [f"state {root}/{name}" for name in os.listdir(root) if name != ".cache"]
+        found += [f"state {path}" for path in sorted(states(self.state_roots) - self.states)]
         return found

@@ -10,6 +10,7 @@ from __future__ import annotations
 import _signal
 import errno
 import select
+import time
 
 from aisbx_runtime.oci import system as os
 
@@ -112,15 +113,16 @@ def kill(paths: tuple[str, ...], signal: int) -> None:
 
 
 def remove(paths: tuple[str, ...]) -> None:
-    """Remove the cgroups and those below them, waiting a bounded time for the last to exit.
+    """Remove the cgroups and those below them, waiting 5 s in all for the last to exit.
 
     One that is gone is no error. One that has processes stays: raises OSError EBUSY of the first,
     after the others are removed.
     """
     first: OSError | None = None
+    deadline = time.monotonic() + _EMPTY_MS / 1000
     for path in paths:
         try:
-            _remove_tree(path)
+            _remove_tree(path, deadline)
         except OSError as error:
             first = first or error
     if first is not None:
@@ -256,18 +258,19 @@ def _wait_for(path: str, wanted: str, limit_ms: int) -> bool:
     return True
 
 
-def _remove_tree(path: str) -> None:
+def _remove_tree(path: str, deadline: float) -> None:
     for one in reversed(_tree(path)):
-        _remove_one(one)
+        _remove_one(one, deadline)
 
 
-def _remove_one(path: str) -> None:
+def _remove_one(path: str, deadline: float) -> None:
     if _try_rmdir(path):
         return
     if _has(f"{path}/cgroup.events"):
-        _wait_for(path, "populated 0", _EMPTY_MS)
+        left_ms = int((deadline - time.monotonic()) * 1000)
+        _wait_for(path, "populated 0", max(left_ms, 0))
     else:
-        for _ in range(_EMPTY_MS // _SHORT_MS):
+        while time.monotonic() < deadline:
             # v1 has no event for "empty"; a killed process leaves within milliseconds.
             select.select((), (), (), _SHORT_MS / 1000)
             if _try_rmdir(path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 from typing import TYPE_CHECKING, Any
@@ -163,9 +162,3 @@ class Console:
 
     def close(self) -> None:
         self._listener.close()
-
-
-def empty(path: str) -> None:
-    """Make a directory that is empty, whatever was there."""
-    shutil.rmtree(path, ignore_errors=True)
-    os.mkdir(path)
