@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
+ISOLATED = pytest.StashKey[bool]()
 BUNDLE_NUMBERS = itertools.count(1)
 
 
@@ -37,11 +38,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("root")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> None:
+    """Isolate the session before the first test of this directory, and its skip conditions."""
+    if os.geteuid() == 0 and ISOLATED not in item.config.stash:
+        host.isolate()
+        item.config.stash[ISOLATED] = True
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _isolation() -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root")
-    host.isolate()
 
 
 @pytest.fixture(scope="session")
@@ -77,7 +85,8 @@ def state_root(scratch: str) -> str:
 
 @pytest.fixture(autouse=True)
 def _no_leaks(_isolation: None, state_root: str) -> Iterator[leaks.Snapshot]:
-    before = leaks.Snapshot(state_root, "/run/aisbx", "/run/runc")
+    shim_root = f"/run/containerd/runc/{host.MARK}-ctr"
+    before = leaks.Snapshot(state_root, "/run/aisbx", "/run/runc", shim_root)
     yield before
 
     assert before.leaks() == []

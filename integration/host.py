@@ -47,9 +47,14 @@ def isolate() -> None:
 
     The machine's own mounts, state directories and podman locks are thus out of reach of every
     test, and whatever a runtime leaves mounted is seen at once and dies with the session.
+    With AISBX_TEST_CGROUP2 set, a hybrid host is shown as a unified one: freezer, cgroup.kill and
+    device filters work there, the controllers that v1 holds are missing.
     """
     check(libc.unshare(CLONE_NEWNS), "unshare")
     mount("none", "/", flags=MS_REC | MS_PRIVATE)
+    if os.environ.get("AISBX_TEST_CGROUP2"):
+        umount("/sys/fs/cgroup")
+        mount("cgroup2", "/sys/fs/cgroup", "cgroup2")
     for path, mode in (("/run", "0755"), ("/dev/shm", "1777")):
         mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV, f"mode={mode}")
     os.mkdir("/run/lock")  # podman's and iptables' locks

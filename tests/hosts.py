@@ -1,4 +1,4 @@
-"""Machines to plan for, as values: what is planned does not depend on the one that runs the tests."""
+"""Machines to plan for, as values: plans do not depend on the one that runs the tests."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ ID_IN_USE = "container with given ID already exists"  # runc's words
 NOT_STOPPED = "cannot delete container {id} that is not stopped: {status}"  # runc's words
 NOT_IN_PATH = 'exec: "{name}": executable file not found in $PATH'  # podman, docker: exit 127
 NO_SUCH_PROGRAM = 'exec: "{name}": stat {name}: no such file or directory'  # exit 127
+NO_SUCH_INTERPRETER = "exec: the interpreter of the program: no such file or directory"  # 127
 NOT_EXECUTABLE = 'exec: "{name}": permission denied'  # podman, docker: exit 126
 IS_A_DIRECTORY = 'exec: "{name}": is a directory'  # docker: exit 126
 NEEDS_ARGUMENT = "flag needs an argument: {flag}"  # podman's probe of `restore`

@@ -30,6 +30,7 @@ else:
     def record(cls):
         """Give `cls` the methods of a value; they are shared: a closure each would cost 20 us."""
         cls._fields = cls.__match_args__ = fields = tuple(cls.__annotations__)
+        cls._names = frozenset(fields)
         known = cls.__dict__
         cls._defaults = {name: known[name] for name in fields if name in known}
         cls.__init__ = _init
@@ -42,7 +43,12 @@ else:
     def _init(self, *args, **kwargs):
         fields = self._fields
         values = {**self._defaults, **dict(zip(fields, args, strict=False)), **kwargs}
-        if len(values) != len(fields) or len(args) > len(fields):
+        given = len(args) + len(kwargs)
+        if (
+            values.keys() != self._names
+            or given > len(fields)
+            or not kwargs.keys().isdisjoint(fields[: len(args)])
+        ):
             wrong = sorted(set(fields) ^ values.keys()) or "too many values"
             message = f"{type(self).__name__}: missing or unknown fields: {wrong}"
             raise TypeError(message)

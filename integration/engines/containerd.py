@@ -29,9 +29,11 @@ disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt"
 class Daemon:
     """containerd with root, state and sockets below one directory."""
 
-    def __init__(self, top: str) -> None:
+    def __init__(self, top: str, program: str) -> None:
         self.address = f"{top}/sock"
-        os.mkdir(top)
+        os.makedirs(f"{top}/bin")
+        # ctr 1.6 forgets --runc-binary when ids are mapped: the shim takes runc from PATH then.
+        os.symlink(program, f"{top}/bin/runc")
         with open(f"{top}/config.toml", "w") as out:
             out.write(CONFIG.format(top=top))
         self.log_path = f"{top}/log"
@@ -41,7 +43,7 @@ class Daemon:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={"PATH": PATH},
+                env={"PATH": f"{top}/bin:{PATH}"},
             )
 
     def wait_ready(self) -> None:

@@ -6,9 +6,13 @@ import os
 
 import pytest
 
-from integration import host
+from integration import host, needs  # noqa: F401 (host: for the marks)
 from integration.runtime import call
 from integration.terminal import OnPty
+
+
+# ctr asks for cpu shares in every container.
+pytestmark = needs.controllers("cpu")
 
 
 def test_run_passes_output(ctr):
@@ -199,7 +203,7 @@ def test_a_user_namespace(ctr):
     assert ctr.run(flags, "cat", "/proc/self/uid_map").ok().out.split() == ["0", "300000", "65536"]
 
 
-@pytest.mark.skipif(host.lacks_controller("memory") != "", reason="no memory controller")
+@needs.controllers("memory")
 def test_a_memory_limit_kills(ctr):
     flags = ["--memory-limit", str(16 << 20)]
 

@@ -6,15 +6,10 @@ import os
 
 import pytest
 
-from integration import host
+from integration import host, needs
 from integration.engines.podman import IMAGE
 
 MEBI = 1 << 20
-
-
-def needs(*controllers):
-    reason = next(filter(None, map(host.lacks_controller, controllers)), "")
-    return pytest.mark.skipif(reason != "", reason=reason)
 
 
 def cgroup_of(podman, container):
@@ -29,7 +24,7 @@ def limit(podman, container, controller, v1, v2):
     return host.cgroup_file(controller, places.get(controller, places.get("")), v1, v2)
 
 
-@needs("memory")
+@needs.controllers("memory")
 def test_memory_is_limited(podman):
     container = podman.up("--memory", "64m")
     names = ("memory.limit_in_bytes", "memory.max")
@@ -37,7 +32,7 @@ def test_memory_is_limited(podman):
     assert limit(podman, container, "memory", *names) == str(64 * MEBI)
 
 
-@needs("memory")
+@needs.controllers("memory")
 def test_a_container_that_takes_too_much_memory_is_killed(podman):
     words = ["--memory", "32m", "--memory-swap", "32m"]
     program = ["tail", "-c", "200000000", "/dev/zero"]
@@ -45,7 +40,7 @@ def test_a_container_that_takes_too_much_memory_is_killed(podman):
     assert podman.run(*words, IMAGE, *program).code == 137
 
 
-@needs("cpu")
+@needs.controllers("cpu")
 def test_cpus_are_limited(podman):
     container = podman.up("--cpus", "0.5")
     if "cpu" in host.hierarchies():
@@ -57,7 +52,7 @@ def test_cpus_are_limited(podman):
     assert quota * 2 == period
 
 
-@needs("pids")
+@needs.controllers("pids")
 def test_pids_are_limited(podman):
     script = "for i in $(seq 30); do sleep 1000 & done; echo all"
     result = podman.run("--pids-limit", "20", IMAGE, "sh", "-c", script)
@@ -65,7 +60,7 @@ def test_pids_are_limited(podman):
     assert "all" not in result.out
 
 
-@needs("cpuset")
+@needs.controllers("cpuset")
 def test_cpus_are_chosen(podman):
     result = podman.run("--cpuset-cpus", "0", IMAGE, "grep", "Cpus_allowed_list", "/proc/1/status")
 
@@ -182,10 +177,8 @@ def test_a_device_is_given(podman):
     assert result.code == 0
 
 
+@needs.device_filter
 def test_a_device_that_is_not_given_cannot_be_opened(podman):
-    reason = "" if host.unified() else host.lacks_controller("devices")
-    if reason:
-        pytest.skip(reason)
     result = podman.run(IMAGE, "sh", "-c", "mknod /tmp/d c 1 11 && : >/tmp/d")
 
     assert result.code != 0
@@ -326,7 +319,7 @@ def test_a_pod_is_stopped_and_removed(podman, pod_infra):
     assert podman("pod", "ps", "-q").out == ""
 
 
-@needs("pids")
+@needs.controllers("pids")
 def test_the_cgroup_parent_is_taken(podman):
     container = podman.up("--cgroup-parent", f"/{host.MARK}-parent")
     paths = set(cgroup_of(podman, container).values())

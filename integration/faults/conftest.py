@@ -20,5 +20,7 @@ def faulty(runtime, scratch, _no_leaks):
 def other(runtime, new_bundle):
     """A container with a user namespace that runs: what others join."""
     bundle = new_bundle().user_namespace()
-    bundle.config["mounts"] = [one for one in bundle.config["mounts"] if one["type"] not in {"cgroup", "sysfs"}]
+    bundle.config["mounts"] = [
+        one for one in bundle.config["mounts"] if one["type"] not in {"cgroup", "sysfs"}
+    ]
     return runtime.started(bundle)

@@ -28,6 +28,7 @@ sys.path.insert(0, ROOT)
 
 from aisbx_runtime.oci import birth, cli, container, system  # noqa: E402
 from aisbx_runtime.oci.errors import kernel_error  # noqa: E402
+from aisbx_runtime.oci.lifecycle import attempt  # noqa: E402
 from aisbx_runtime.oci.plan.step import Phase, Plan  # noqa: E402
 
 PACKAGE = "aisbx_runtime.oci"
@@ -128,7 +129,8 @@ def plant_in_plan(plan, fault):
 
 
 def plant_step(fault):
-    from aisbx_runtime.oci.lifecycle import create, exec as exec_verb
+    from aisbx_runtime.oci.lifecycle import create
+    from aisbx_runtime.oci.lifecycle import exec as exec_verb
 
     for module, name in ((create, "build"), (exec_verb, "plan_of")):
         make = getattr(module, name)
@@ -174,9 +176,16 @@ def plant_file(fault):
         setattr(system, name, counted(getattr(system, name)))
 
 
+def spare_own_fds():
+    """Keep the runtime from closing the fds of this module as what leaked in from its caller."""
+    settle = attempt.settle
+    attempt.settle = lambda preserve: tuple([fd for fd in settle(preserve) if fd < HIGH_FD])
+
+
 PLANT = {"step": plant_step, "call": plant_call, "file": plant_file}
 
 if __name__ == "__main__":
+    spare_own_fds()
     for words in sys.argv[1].split("+"):
         if words != "none":
             planted = Fault(words)

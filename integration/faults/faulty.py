@@ -32,7 +32,8 @@ class Outcome:
         self.code = result.code
 
     def __repr__(self) -> str:
-        return f"{self.fault}: exit {self.code}, {self.result.out!r}, {self.result.err!r}, log {self.log}"
+        said = f"{self.result.out!r}, {self.result.err!r}"
+        return f"{self.fault}: exit {self.code}, {said}, log {self.log}"
 
 
 class Faulty:
@@ -88,7 +89,11 @@ class Scene:
 
     def left(self) -> list[str]:
         """Return what is there and was not: looked at once, since undo comes before the exit."""
-        running = {f"process {pid}: {name}" for pid, name in leaks.descendants().items() if pid not in self.spared}
+        running = {
+            f"process {pid}: {name}"
+            for pid, name in leaks.descendants().items()
+            if pid not in self.spared
+        }
         return sorted(self._look() - self.before | running)
 
     def wrong_after(self, outcome: Outcome, *, code: int = 1) -> list[str]:

@@ -76,7 +76,14 @@ def limited(bundle: Bundle) -> None:
 
 def hooked(bundle: Bundle) -> None:
     minimal(bundle)
-    for kind in ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"):
+    for kind in (
+        "prestart",
+        "createRuntime",
+        "createContainer",
+        "startContainer",
+        "poststart",
+        "poststop",
+    ):
         bundle.hook(kind, HOOK_SHELL, "-c", "exit 0")
 
 

@@ -13,11 +13,21 @@ from integration.faults.faulty import FALLIBLE, Scene
 def step_places(runtime, bundle, flags=()):
     """Return `(step N of M PHASE, ORIGIN)` of every step, as errors name it."""
     steps = json.loads(runtime("plan", "--format", "json", *flags, bundle.path).ok().out)["steps"]
-    return [f"(step {one['number']} of {len(steps)} {one['phase']}, {one['origin']})" for one in steps]
+    return [
+        f"(step {one['number']} of {len(steps)} {one['phase']}, {one['origin']})" for one in steps
+    ]
 
 
 def create(faulty, bundle, *flags):
-    words = ["create", "--bundle", bundle.path, "--pid-file", f"{bundle.path}/pid", *flags, bundle.id]
+    words = [
+        "create",
+        "--bundle",
+        bundle.path,
+        "--pid-file",
+        f"{bundle.path}/pid",
+        *flags,
+        bundle.id,
+    ]
     return lambda fault: faulty(fault, *words)
 
 
@@ -31,7 +41,9 @@ def wrongs_of_every_step(faulty, bundle, *flags, after=lambda: None):
     for number, outcome in faulty.walk("fail:before:step:", create(faulty, bundle, *flags)):
         after()
         found += scene.wrong_after(outcome)
-        if number <= len(places) and not outcome.result.err.endswith(f": fault: EIO {places[number - 1]}\n"):
+        if number <= len(places) and not outcome.result.err.endswith(
+            f": fault: EIO {places[number - 1]}\n"
+        ):
             found.append(f"{outcome}: does not name {places[number - 1]}")
     faulty.runtime("delete", "--force", bundle.id).ok()
     after()
@@ -58,7 +70,9 @@ def test_a_failing_step_with_a_terminal_leaves_nothing_and_is_named(faulty, bund
     plans.with_terminal(bundle)
     console = plans.Console(f"{bundle.path}/console")
     try:
-        found = wrongs_of_every_step(faulty, bundle, "--console-socket", console.path, after=console.drop)
+        found = wrongs_of_every_step(
+            faulty, bundle, "--console-socket", console.path, after=console.drop
+        )
     finally:
         console.close()
 
@@ -66,7 +80,9 @@ def test_a_failing_step_with_a_terminal_leaves_nothing_and_is_named(faulty, bund
 
 
 @pytest.mark.parametrize("name", plans.JOINS)
-def test_a_failing_step_with_joined_namespaces_leaves_nothing_and_is_named(faulty, bundle, other, name):
+def test_a_failing_step_with_joined_namespaces_leaves_nothing_and_is_named(
+    faulty, bundle, other, name
+):
     plans.JOINS[name](bundle, other)
 
     found = wrongs_of_every_step(faulty, bundle)

@@ -1,4 +1,4 @@
-"""What a failure says: one line, one JSON object, and no word that engines read as another error."""
+"""What a failure says: one line, one JSON object, no word that engines read as another error."""
 
 from __future__ import annotations
 
@@ -167,7 +167,13 @@ def said(runtime, bundle, words):
     bundle.save()
     runtime.made.append(bundle.id)
     names = {"BUNDLE": bundle.path, "ID": bundle.id, "../ID": f"../{bundle.id}"}
-    argv = ["--log", log, "--log-format", "json", *[names.get(word, word) for word in words.split()]]
+    argv = [
+        "--log",
+        log,
+        "--log-format",
+        "json",
+        *[names.get(word, word) for word in words.split()],
+    ]
     result = runtime(*argv)
     entries = []
     if os.path.exists(log):
@@ -176,8 +182,12 @@ def said(runtime, bundle, words):
     return result, entries
 
 
-@pytest.mark.parametrize(("change", "words"), REFUSED, ids=lambda one: getattr(one, "__name__", one))
-def test_a_failure_is_one_line_and_one_object_without_reserved_words(runtime, bundle, change, words):
+@pytest.mark.parametrize(
+    ("change", "words"), REFUSED, ids=lambda one: getattr(one, "__name__", one)
+)
+def test_a_failure_is_one_line_and_one_object_without_reserved_words(
+    runtime, bundle, change, words
+):
     change(bundle)
     result, entries = said(runtime, bundle, words)
 
@@ -186,12 +196,16 @@ def test_a_failure_is_one_line_and_one_object_without_reserved_words(runtime, bu
     assert result.err.count("\n") == 1
     assert result.err.startswith("aisbx-runtime: ")
     assert [] == reserved_in(result.err)
-    assert [("error", True)] == [(one["level"], result.err.endswith(f"{one['msg']}\n")) for one in entries]
+    assert [("error", True)] == [
+        (one["level"], result.err.endswith(f"{one['msg']}\n")) for one in entries
+    ]
     assert [] == reserved_in(json.dumps(entries))
     assert "defect" not in entries[0].get("hint", "")
 
 
-@pytest.mark.parametrize("words", ["exec ID true", "exec --process /no/such/file ID", "exec --user nobody ID true"])
+@pytest.mark.parametrize(
+    "words", ["exec ID true", "exec --process /no/such/file ID", "exec --user nobody ID true"]
+)
 def test_a_failing_exec_is_told_from_a_failing_program(runtime, bundle, words):
     runtime.started(bundle)
     runtime("kill", bundle.id, "KILL") if words == "exec ID true" else None
@@ -236,7 +250,11 @@ def test_no_failure_is_written_with_a_reserved_word():
             if not isinstance(call, ast.Call) or getattr(call.func, "id", "") not in FAILURES:
                 continue
             texts = [one.value for one in ast.walk(call) if isinstance(one, ast.Constant)]
-            found += [(path, call.lineno, one) for one in texts if isinstance(one, str) and reserved_in(one)]
+            found += [
+                (path, call.lineno, one)
+                for one in texts
+                if isinstance(one, str) and reserved_in(one)
+            ]
 
     assert [] == found
 

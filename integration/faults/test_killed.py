@@ -1,4 +1,4 @@
-"""create is SIGKILLed: `delete --force` leaves nothing, and until then every verb tells the truth."""
+"""create is SIGKILLed: `delete --force` leaves nothing; until then every verb tells the truth."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ def test_after_a_kill_before_any_step_delete_leaves_nothing(faulty, bundle, name
     assert found == [], "\n".join(found)
 
 
-def test_after_a_kill_before_any_step_with_joined_namespaces_delete_leaves_nothing(faulty, bundle, other):
+def test_after_a_kill_before_any_step_with_joined_namespaces_delete_leaves_nothing(
+    faulty, bundle, other
+):
     plans.joining_a_user(bundle, other)
     found = wrongs_of_every_kill(faulty, bundle, "kill:before:step:")
 
@@ -63,7 +65,9 @@ def test_after_a_kill_before_any_change_of_a_file_delete_leaves_nothing(faulty, 
 
 @pytest.mark.parametrize("place", ["birth.join", "channel.InitSide.born"])
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_after_a_kill_in_the_intermediate_process_delete_leaves_nothing(faulty, bundle, other, place, when):
+def test_after_a_kill_in_the_intermediate_process_delete_leaves_nothing(
+    faulty, bundle, other, place, when
+):
     plans.joining_a_user(bundle, other)
     bundle.save()
     scene = Scene(faulty.runtime, bundle)
@@ -144,7 +148,9 @@ def test_the_verbs_tell_the_truth_about_what_a_killed_create_left(faulty, bundle
     prefix = "aisbx-runtime:"
     assert said == {
         "create": f"{prefix} create: container with given ID already exists: {bundle.id}\n",
-        "exec": "" if status == "created" else f"{prefix} exec: cannot exec in a {status} container\n",
+        "exec": ""
+        if status == "created"
+        else f"{prefix} exec: cannot exec in a {status} container\n",
         "start": ""
         if status == "created"
         else f"{prefix} start: cannot start container {bundle.id} that is {status}\n",

@@ -1,4 +1,4 @@
-"""start, exec, delete and run: a failure or a SIGKILL in the middle, and what is true afterwards."""
+"""start, exec, delete, run: a failure or a SIGKILL in the middle, and what is true afterwards."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ def deleted(faulty, scene, bundle):
 
 
 @pytest.mark.parametrize("fault", ["fail:before", "kill:before"])
-def test_start_that_stops_in_the_middle_leaves_a_container_that_can_be_deleted(faulty, bundle, fault):
+def test_start_that_stops_in_the_middle_leaves_a_container_that_can_be_deleted(
+    faulty, bundle, fault
+):
     made(faulty, bundle)
     scene = Scene(faulty.runtime, bundle)
     found = []
@@ -44,7 +46,7 @@ def test_start_that_stops_in_the_middle_leaves_a_container_that_can_be_deleted(f
         return faulty(words, "start", bundle.id)
 
     for _, outcome in faulty.walk(f"{fault}:file:open,unlink,write,pidfd_open", start):
-        wrong = misreported(outcome) if outcome.code != KILLED and outcome.code != 0 else []
+        wrong = misreported(outcome) if outcome.code not in {KILLED, 0} else []
         if outcome.code == 0 or status_of(faulty, bundle) not in {"created", "running", "stopped"}:
             wrong.append("no error, or a status that is none")
         wrong += deleted(faulty, scene, bundle)
@@ -67,7 +69,9 @@ def test_start_that_stops_in_the_middle_leaves_a_container_that_can_be_deleted(f
     ],
 )
 @pytest.mark.parametrize("do", ["fail", "kill"])
-def test_the_state_is_true_after_a_start_that_stopped_in_the_middle(faulty, bundle, do, place, statuses):
+def test_the_state_is_true_after_a_start_that_stopped_in_the_middle(
+    faulty, bundle, do, place, statuses
+):
     made(faulty, bundle)
     del bundle.config["hooks"]["startContainer"]
     bundle.save()
@@ -139,7 +143,15 @@ def test_no_process_outlives_a_killed_exec_before_it_runs(faulty, running, kind)
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_an_exec_that_fails_late_leaves_no_process(faulty, running, name, when):
     scene = Scene(faulty.runtime, running)
-    words = ["exec", "--detach", "--pid-file", f"{running.path}/exec-pid", running.id, "sleep", "1000"]
+    words = [
+        "exec",
+        "--detach",
+        "--pid-file",
+        f"{running.path}/exec-pid",
+        running.id,
+        "sleep",
+        "1000",
+    ]
     outcome = faulty(f"fail:{when}:call:{name}:1", *words)
 
     assert [] == misreported(outcome, code=255)
@@ -181,7 +193,9 @@ RUN = [
 def test_a_failing_run_leaves_nothing(faulty, bundle, name, when, flags):
     made(faulty, bundle)
     scene = Scene(faulty.runtime, bundle)
-    outcome = faulty(f"fail:{when}:call:{name}:1", "run", *flags, "--bundle", bundle.path, bundle.id)
+    outcome = faulty(
+        f"fail:{when}:call:{name}:1", "run", *flags, "--bundle", bundle.path, bundle.id
+    )
 
     assert outcome.struck == 1
     assert [] == misreported(outcome)
@@ -193,7 +207,9 @@ def test_a_run_whose_terminal_does_not_come_leaves_nothing(faulty, bundle):
     bundle.script("exec sleep 1000").save()
     faulty.runtime.made.append(bundle.id)
     scene = Scene(faulty.runtime, bundle)
-    outcome = faulty("fail:before:call:console.Relay.receive:1", "run", "--bundle", bundle.path, bundle.id)
+    outcome = faulty(
+        "fail:before:call:console.Relay.receive:1", "run", "--bundle", bundle.path, bundle.id
+    )
 
     assert [] == misreported(outcome)
     assert [] == scene.left_at_last()
@@ -202,15 +218,17 @@ def test_a_run_whose_terminal_does_not_come_leaves_nothing(faulty, bundle):
 def test_undoing_that_fails_does_not_hide_the_first_error(faulty, bundle):
     made(faulty, bundle)
     scene = Scene(faulty.runtime, bundle)
-    faults = "fail:before:call:lifecycle.attempt.write_pid_file:1+fail:before:call:lifecycle.create.remove_cgroups:1"
-    outcome = faulty(faults, "create", "--bundle", bundle.path, "--pid-file", f"{bundle.path}/pid", bundle.id)
+    calls = ("lifecycle.attempt.write_pid_file", "lifecycle.create.remove_cgroups")
+    faults = "+".join([f"fail:before:call:{name}:1" for name in calls])
+    outcome = faulty(
+        faults, "create", "--bundle", bundle.path, "--pid-file", f"{bundle.path}/pid", bundle.id
+    )
     place = f"{faulty.runtime.root}/{bundle.id}"
 
     assert outcome.struck == 2
-    assert (
-        f"aisbx-runtime: create: cannot create: fault: EIO; and could not remove {place}: fault: EIO\n"
-        == outcome.result.err
-    )
+    said = f"cannot create: fault: EIO; and could not remove {place}: fault: EIO"
+
+    assert f"aisbx-runtime: create: {said}\n" == outcome.result.err
     assert [] == misreported(outcome)
     assert status_of(faulty, bundle) == "stopped"
     assert [] == deleted(faulty, scene, bundle)
@@ -223,7 +241,11 @@ def test_what_hooks_leave_running_goes_with_a_failed_create(faulty, bundle):
     bundle.hook("createContainer", plans.HOOK_SHELL, "-c", "sleep 1000 >/dev/null 2>&1 &").save()
     scene = Scene(faulty.runtime, bundle)
     outcome = faulty(
-        "fail:before:call:channel.CreateSide.wait_for_end:1", "create", "--bundle", bundle.path, bundle.id
+        "fail:before:call:channel.CreateSide.wait_for_end:1",
+        "create",
+        "--bundle",
+        bundle.path,
+        bundle.id,
     )
     faulty.runtime.made.append(bundle.id)
     leaks.reap(scene.spared)

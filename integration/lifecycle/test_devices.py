@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from integration import host
+from integration import host, needs  # noqa: F401 (host: for the marks)
 
 DEFAULTS = {
     "null": "1:3",
@@ -94,11 +94,7 @@ def test_the_mode_does_not_depend_on_the_umask_of_the_caller(runtime, bundle):
     assert result.lines == ["666", "666"]
 
 
-NO_CONTROLLER = host.lacks_controller("devices") if not host.unified() else ""
-enforced = pytest.mark.skipif(NO_CONTROLLER != "", reason=NO_CONTROLLER)
-
-
-@enforced
+@needs.device_filter
 def test_a_device_that_is_not_allowed_cannot_be_opened(runtime, bundle):
     bundle.all_capabilities("CAP_MKNOD")
     # 10:229 is /dev/fuse; mknod of every device is among the rules a container always has.
@@ -108,7 +104,7 @@ def test_a_device_that_is_not_allowed_cannot_be_opened(runtime, bundle):
     assert "Operation not permitted" in result.err
 
 
-@enforced
+@needs.device_filter
 def test_a_device_that_is_allowed_can_be_opened(runtime, bundle):
     rules = bundle.config["linux"]["resources"]["devices"]
     rules.append({"allow": True, "type": "c", "major": 1, "minor": 11, "access": "rwm"})
@@ -118,7 +114,7 @@ def test_a_device_that_is_allowed_can_be_opened(runtime, bundle):
     assert runtime.run(bundle, "mknod /tmp/d c 1 11 && : >/tmp/d").code == 0
 
 
-@enforced
+@needs.device_filter
 def test_access_is_refused_by_kind(runtime, bundle):
     rules = bundle.config["linux"]["resources"]["devices"]
     rules.append({"allow": True, "type": "c", "major": 1, "minor": 11, "access": "r"})
@@ -127,7 +123,7 @@ def test_access_is_refused_by_kind(runtime, bundle):
     assert runtime.run(bundle, "mknod /tmp/d c 1 11 && : >/tmp/d").code != 0
 
 
-@enforced
+@needs.device_filter
 def test_a_later_rule_wins(runtime, bundle):
     rules = bundle.config["linux"]["resources"]["devices"]
     rules.append({"allow": True, "type": "c", "major": 1, "minor": 11, "access": "rwm"})
@@ -138,7 +134,7 @@ def test_a_later_rule_wins(runtime, bundle):
     assert (result.code != 0, result.out) == (True, "y\n")
 
 
-@enforced
+@needs.device_filter
 def test_a_hole_in_a_wildcard_is_enforced_or_refused(runtime, bundle):
     # The devices controller of cgroup v1 cannot express it.
     rules = bundle.config["linux"]["resources"]["devices"]
@@ -149,7 +145,7 @@ def test_a_hole_in_a_wildcard_is_enforced_or_refused(runtime, bundle):
     assert runtime.run(bundle, "mknod /tmp/d c 1 11 && : >/tmp/d").code != 0
 
 
-@enforced
+@needs.device_filter
 def test_a_wildcard_of_one_type_allows_that_type(runtime, bundle):
     rules = bundle.config["linux"]["resources"]["devices"]
     rules.append({"allow": True, "type": "c", "access": "rwm"})
@@ -158,7 +154,7 @@ def test_a_wildcard_of_one_type_allows_that_type(runtime, bundle):
     assert runtime.run(bundle, "mknod /tmp/d c 1 11 && : >/tmp/d").code == 0
 
 
-@enforced
+@needs.device_filter
 def test_everything_is_allowed_without_rules_that_deny(runtime, bundle):
     bundle.config["linux"]["resources"]["devices"] = [{"allow": True, "access": "rwm"}]
     bundle.all_capabilities("CAP_MKNOD")
@@ -166,14 +162,14 @@ def test_everything_is_allowed_without_rules_that_deny(runtime, bundle):
     assert runtime.run(bundle, "mknod /tmp/d c 1 11 && : >/tmp/d").code == 0
 
 
-@enforced
+@needs.device_filter
 def test_a_rule_given_twice_is_taken(runtime, bundle):
     bundle.config["linux"]["resources"]["devices"] *= 2
 
     assert runtime.run(bundle, "echo x >/dev/null").code == 0
 
 
-@enforced
+@needs.device_filter
 def test_the_rules_hold_for_exec(runtime, bundle):
     bundle.all_capabilities("CAP_MKNOD")
     container = runtime.started(bundle)

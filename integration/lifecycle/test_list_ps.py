@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from integration.runtime import call
+
 
 def listed(runtime):
     return {
@@ -90,6 +92,8 @@ def test_ps_lists_exec_processes(runtime, bundle):
 
 
 def test_the_table_of_ps_has_the_command(runtime, bundle):
+    if call(["ps", "-ef"]).code:
+        pytest.skip("ps -ef does not work on this host")
     container = runtime.started(bundle)
     head, line = runtime("ps", bundle.id).ok().lines
 

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from integration import host
+from integration import host, needs
 from integration.mountinfo import last_at
 
 READ = "cat /proc/self/mountinfo"
@@ -212,7 +212,7 @@ def test_devpts_is_a_new_instance(runtime, bundle):
     assert runtime.run(bundle).ok().lines == ["ptmx", "666", "pts/ptmx"]
 
 
-@pytest.mark.skipif(host.unified(), reason="cgroup v1 controllers are not mounted on this host")
+@needs.hierarchies_of_v1
 def test_the_cgroup_mount_shows_the_cgroup_of_the_container(runtime, bundle):
     result = runtime.run(bundle, "cat /sys/fs/cgroup/pids/cgroup.procs")
 

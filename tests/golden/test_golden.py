@@ -1,7 +1,8 @@
 """What the configs of engines become, step by step, on hosts given as values.
 
 A change of a plan is a line in a diff here, and needs a sentence in its commit. `make test-unit
-TESTS='tests/golden --regenerate-golden'` writes the plans anew. Where the configs come from: README.md.
+TESTS='tests/golden --regenerate-golden'` writes the plans anew.
+Where the configs come from: README.md.
 """
 
 from __future__ import annotations

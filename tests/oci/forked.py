@@ -37,7 +37,7 @@ def run(function, *args, **kwargs) -> int:
             private_mounts()
             function(*args, **kwargs)
             code = 0
-        except BaseException:
+        except BaseException:  # noqa: BLE001
             os.write(write_fd, traceback.format_exc().encode())
         finally:
             os._exit(code)

@@ -137,7 +137,7 @@ def test_a_failure_is_logged_once(tmp_path):
 
 def dying(raised):
     return f"""
-def dispatch(options):
+def dispatch(options, helper):
     raise {raised}
 cli._dispatch = dispatch
 """

@@ -193,7 +193,7 @@ def test_a_file_is_replaced_whole(container):
 
 def test_a_link_in_the_place_of_a_file_is_not_followed(container, tmp_path):
     os.symlink(f"{tmp_path}/victim", f"{container.path}/config.json.new")
-    with pytest.raises(OSError, match="symbolic"):
+    with pytest.raises(OSError, match=r"ELOOP|symbolic"):
         container.replace("config.json", b"x")
 
     assert not os.path.exists(f"{tmp_path}/victim")

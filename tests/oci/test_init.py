@@ -255,7 +255,7 @@ def test_the_traps_work(trapped):
 
 
 @root
-@pytest.mark.parametrize("mutate", [lambda config: None, full], ids=["plain", "full"])
+@pytest.mark.parametrize("mutate", [lambda config: None, full], ids=["plain", "full"])  # noqa: ARG005
 def test_nothing_of_a_hostile_rootfs_is_imported(trapped, mutate):
     mutate(trapped.config)
 

@@ -2,7 +2,8 @@
 
 A verb is a new interpreter, and imports are most of what it costs. The lists hold what comes on top
 of `python -IS -c pass`, for every supported Python. `--regenerate-golden` writes them anew.
-The modules are imported one by one here, as without the linked file of `aisbx_runtime/bytecode.py`.
+The modules are imported one by one here,
+as without the linked file that `aisbx_runtime/launch.py` reads.
 """
 
 from __future__ import annotations
@@ -47,8 +48,9 @@ def _exit(code):
     end(code)
 posix._exit = _exit
 sys.path.insert(0, LIBRARY)
-from aisbx_runtime.oci.cli import main
-main(sys.argv[1:])
+from aisbx_runtime import launch
+launch._link = lambda library, verb: None
+launch.main(LIBRARY, sys.argv[1:])
 """
 
 
@@ -75,7 +77,7 @@ class Verbs:
         argv = [interpreter(), "-ISB", "-c", code, "--root", f"{self.place}/state", *words]
         options = {"stdin": subprocess.DEVNULL, "env": {}, "check": False, **options}
         with open(f"{self.place}/said", "w+") as said:
-            done = subprocess.run(argv, stdout=said, stderr=said, **options)
+            done = subprocess.run(argv, stdout=said, stderr=said, **options)  # noqa: PLW1510
             said.seek(0)
 
             assert 0 == done.returncode, f"{name}: {said.read()}"

@@ -43,16 +43,19 @@ def with_listen_fds(process: Process, count: int) -> Process:
     return replace(process, env=(*own, f"LISTEN_FDS={count}", "LISTEN_PID=1"))
 
 
-def settle(preserve: int) -> None:
-    """Take SIGCHLD back, mark fds that leaked in, and fill the gaps among those to be passed on.
+def settle(preserve: int) -> tuple[int, ...]:
+    """Take SIGCHLD back, and fill the gaps among the fds that are to be passed on.
 
     Before the first fd of our own, so that none of ours lies in the range that the process is to
-    get (contract.md 9, 10; CVE-2024-21626).
+    get (contract.md 10). Returns the fds that leaked in, marked as close-on-exec: `drop` them once
+    the files that the caller names are read, which may be /dev/fd/N.
     """
     # signal(7): who inherits it ignored cannot wait for its children.
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
-    close_range(3 + preserve, MAX_FD, CLOSE_RANGE_CLOEXEC)
-    for fd in range(3 + preserve):
+    first = 3 + preserve
+    leaked = tuple([fd for fd in map(int, os.listdir("/proc/self/fd")) if fd >= first])
+    close_range(first, MAX_FD, CLOSE_RANGE_CLOEXEC)
+    for fd in range(first):
         try:
             os.fstat(fd)
         except OSError:
@@ -61,6 +64,21 @@ def settle(preserve: int) -> None:
             if null_fd != fd:
                 os.dup2(null_fd, fd, inheritable=False)
                 os.close(null_fd)
+    return leaked
+
+
+def drop(leaked: tuple[int, ...]) -> None:
+    """Close what leaked in from the caller: no child of ours is to hold or reach it.
+
+    A leaked directory is a way out of the container (CVE-2024-21626), a leaked pipe keeps an
+    engine waiting (contract.md 9).
+    """
+    for fd in leaked:
+        try:
+            os.close(fd)
+        except OSError:
+            # The one that listed them.
+            continue
 
 
 def apply_phase(

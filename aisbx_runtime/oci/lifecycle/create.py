@@ -112,12 +112,13 @@ def request_of(
     # lies in the range that the process is to get (contract.md 9, 10).
     listening = attempt.listen_fds()
     preserve = listening + values.number("preserve-fds")
-    attempt.settle(preserve)
+    leaked = attempt.settle(preserve)
     path = bundles.directory_of(bundle or values.optional("bundle"))
     config, spec = bundles.read_config(path)
     if spec.process is not None:
         spec = replace(spec, process=attempt.with_listen_fds(spec.process, listening))
     bundles.check_rootfs(rootfs.path_of(spec, path))
+    attempt.drop(leaked)
     terminal = spec.process is not None and spec.process.terminal
     socket = values.text("console-socket")
     relay = console.Relay() if terminal and in_front and not socket else None

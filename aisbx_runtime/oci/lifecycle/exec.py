@@ -68,13 +68,14 @@ def main(call: Call) -> int:
 
 def _main(call: Call) -> int:
     values = call.values
+    leaked = attempt.settle(values.number("preserve-fds"))
     container = containers.load(call.root(), values.words[0])
     facts = container.facts()
     init_fd = _check_status(container, facts, ignore_paused=values.flag("ignore-paused"))
     spec = bundles.parsed(container.read(containers.CONFIG))
     wanted = exec_process.process_of(values, spec)
     refuse.check_process(wanted)
-    attempt.settle(values.number("preserve-fds"))
+    attempt.drop(leaked)
     detach = values.flag("detach")
     relay = _relay(wanted, values.text("console-socket"), detach=detach)
 

@@ -8,7 +8,7 @@ import errno
 from aisbx_runtime.oci import container as containers
 from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.container import CREATED, START_SOCKET
-from aisbx_runtime.oci.errors import NO_SUCH_PROGRAM, CommandError, Failure, StateError
+from aisbx_runtime.oci.errors import NO_SUCH_INTERPRETER, CommandError, Failure, StateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def failure_of(said: str, where: str) -> Failure:
     if call == "execve" and name in {"ENOENT", "ENOTDIR"}:
         # create has seen the file: what is missing is its interpreter.
         return CommandError(
-            f"{NO_SUCH_PROGRAM.format(name='the interpreter of the program')}",
+            NO_SUCH_INTERPRETER,
             where=where,
             hint="look at the first line of the script, or at the dynamic loader of the program",
         )

@@ -21,7 +21,7 @@ def test_a_process_gets_a_keyring_of_the_name_it_asked_for():
     try:
         keyring.join_session_keyring("_aisbx_test")
     except KernelError as error:
-        assert "keyctl" == error.syscall
+        assert "keyctl" == error.syscall  # noqa: PT017
         pytest.skip(f"no keyrings here: {error.strerror}")
     try:
         found = session()

@@ -39,8 +39,8 @@ def test_a_recursive_copy_has_the_mounts_below(tmp_path):
     mount_tmpfs(f"{tmp_path}/source/inner")
     (tmp_path / "source/inner/file").write_text("")
     for name, flags in (("plain", 0), ("deep", mount.AT_RECURSIVE)):
-        flags |= mount.OPEN_TREE_CLONE
-        tree_fd = mount.open_tree(mount.AT_FDCWD, f"{tmp_path}/source", flags)
+        clone = mount.OPEN_TREE_CLONE | flags
+        tree_fd = mount.open_tree(mount.AT_FDCWD, f"{tmp_path}/source", clone)
         mount.move_mount(tree_fd, directory(tmp_path / name))
 
     assert (False, True) == (

@@ -16,8 +16,7 @@ pytestmark = pytest.mark.root
 
 def names() -> dict[str, str]:
     return {
-        kind: os.readlink(f"/proc/self/ns/{file}")
-        for kind, (_, file) in namespaces.TYPES.items()
+        kind: os.readlink(f"/proc/self/ns/{file}") for kind, (_, file) in namespaces.TYPES.items()
     }
 
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.root
 def test_loopback_answers_once_it_is_up():
     namespaces.unshare(namespaces.CLONE_NEWNET)
     listener = socket.socket()
-    listener.bind(("0.0.0.0", 0))
+    listener.bind(("0.0.0.0", 0))  # noqa: S104
     listener.listen()
     address = ("127.0.0.1", listener.getsockname()[1])
     with socket.socket() as early, pytest.raises(OSError, match="unreachable"):

@@ -113,7 +113,7 @@ def test_what_cannot_be_a_directory_is_refused_and_nothing_made_outside(
     try:
         fd = path.make_dirs_in_root(root_fd, name)
     except KernelError as error:
-        assert number == error.errno
+        assert number == error.errno  # noqa: PT017
     else:
         assert not where(fd, root).startswith("..")
 

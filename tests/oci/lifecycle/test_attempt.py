@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -114,10 +116,6 @@ def test_fds_to_be_passed_on_stay_open():
      ("99999", "own", 0), ("\u0663", "own", 0)],
 )  # fmt: skip
 def test_sockets_are_taken_only_when_they_are_for_this_process(count, pid, found):
-    def check():
-        os.environ["LISTEN_FDS"] = count
-        os.environ["LISTEN_PID"] = f"{os.getpid()}" if pid == "own" else pid
-
     code = (
         "import os, sys; sys.path.insert(0, '.')\n"
         f"env = {{'LISTEN_FDS': {count!r}, 'LISTEN_PID': str(os.getpid()) if {pid == 'own'}"
@@ -128,10 +126,7 @@ def test_sockets_are_taken_only_when_they_are_for_this_process(count, pid, found
         "from aisbx_runtime.oci.lifecycle import attempt\n"
         f"sys.exit(0 if attempt.listen_fds() == {found} else attempt.listen_fds() + 1)"
     )
-    import subprocess
-    import sys
 
-    del check
     assert 0 == subprocess.run([sys.executable, "-c", code], check=False).returncode
 
 
@@ -156,14 +151,14 @@ def test_the_stub_is_in_a_file_that_nobody_can_change():
 def test_letting_go_says_so_and_hears_of_failure():
     near, far = attempt.socket_pair()
     os.write(far, b"execve 8")
-    os.close(os.dup(far))
     pid = os.fork()
     if pid == 0:
         os._exit(0 if os.read(far, 1) == b"g" else 1)
-    os.waitpid(pid, 0)
     os.close(far)
     with pytest.raises(Failure, match="cannot execute"):
         attempt.let_go(near)
+
+    assert 0 == os.waitpid(pid, 0)[1]
 
 
 def test_silence_is_success():

@@ -105,8 +105,8 @@ def test_planning_a_valid_config_gives_a_plan_or_a_failure_and_touches_nothing(
         try:
             plan = build(spec, host, container_id, "/bundle", options)
         except Failure as failure:
-            assert failure.what
-            assert failure.line().isascii() or failure.line()
+            assert failure.what  # noqa: PT017
+            assert failure.line().isascii() or failure.line()  # noqa: PT017
             plan = None
         seen = list(WATCH.events)
 
@@ -118,7 +118,7 @@ def test_planning_a_valid_config_gives_a_plan_or_a_failure_and_touches_nothing(
 
 
 def is_import(event, args):
-    return event == "open" and str(args[0]).endswith((".py", ".pyc")) or event == "os.listdir"
+    return (event == "open" and str(args[0]).endswith((".py", ".pyc"))) or event == "os.listdir"
 
 
 @given(plannable(), some_hosts)

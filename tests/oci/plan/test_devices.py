@@ -40,7 +40,8 @@ def test_the_devices_of_the_spec_are_there_by_default():
 def test_what_is_listed_wins_and_the_last_of_two():
     first, last = Device("c", "/dev/null", 1, 5), Device("c", "/dev/null", 1, 3, 0o600)
     fuse = Device("c", "/dev/fuse", 10, 229)
-    wanted = dict((one.path, (one, origin)) for one, origin in devices.wanted(spec(first, fuse, last)))
+    found = devices.wanted(spec(first, fuse, last))
+    wanted = {one.path: (one, origin) for one, origin in found}
 
     assert (last, "linux.devices[2]") == wanted["/dev/null"]
     assert (fuse, "linux.devices[1]") == wanted["/dev/fuse"]

@@ -104,7 +104,9 @@ def test_a_shared_mount_hears_of_mounts_in_its_source(place):
     fd = os.open(place / "source", os.O_PATH)
     mount.mount_setattr(fd, propagation=mount.MS_SHARED)
     os.close(fd)
-    carry_out(place, Mount("/t", "bind", "source", ("rbind", "rshared")), propagation=mount.MS_SLAVE)
+    carry_out(
+        place, Mount("/t", "bind", "source", ("rbind", "rshared")), propagation=mount.MS_SLAVE
+    )
     (place / "root/t/from-inside").mkdir()
     mount_tmpfs(f"{place}/root/t/from-inside")
     (place / "root/t/from-inside/seen").touch()

@@ -32,9 +32,7 @@ MANY = (IdMapping(0, 100000, 65536), IdMapping(65536, 1000, 1))
 
 
 def spec(*entries, **linux) -> Spec:
-    made = tuple(
-        Namespace(*one.split("=", 1)) if "=" in one else Namespace(one) for one in entries
-    )
+    made = tuple(Namespace(*one.split("=", 1)) if "=" in one else Namespace(one) for one in entries)
     return Spec("1.2.1", Root("r"), linux=Linux(namespaces=made, **linux))
 
 
@@ -58,7 +56,9 @@ def test_how_init_is_born(entries, new, joins, intermediate):
 def test_offsets_of_clocks_are_part_of_the_birth():
     asked = spec("time", time_offsets={"boottime": TimeOffset(5, 6), "monotonic": TimeOffset()})
 
-    assert (("boottime", 5, 6), ("monotonic", 0, 0)) == namespaces.birth(asked, hosts.UNIFIED).time_offsets
+    assert (("boottime", 5, 6), ("monotonic", 0, 0)) == namespaces.birth(
+        asked, hosts.UNIFIED
+    ).time_offsets
 
 
 def test_files_are_opened_for_what_is_joined():
@@ -351,7 +351,9 @@ def test_a_cgroup_namespace_is_new():
 def test_loopback_is_brought_up():
     kernel.unshare(kernel.CLONE_NEWNET)
     BringUpLoopback("").apply(World("one", "/bundle"))
-    with open("/proc/net/if_inet6") if os.path.exists("/proc/net/if_inet6") else open(
-        "/proc/net/dev"
-    ) as file:
+    with (
+        open("/proc/net/if_inet6")
+        if os.path.exists("/proc/net/if_inet6")
+        else open("/proc/net/dev") as file
+    ):
         assert "lo" in file.read()

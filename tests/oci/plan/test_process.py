@@ -8,7 +8,7 @@ import resource
 
 import pytest
 
-from aisbx_runtime.oci.errors import CommandError, Failure, KernelError
+from aisbx_runtime.oci.errors import KernelError
 from aisbx_runtime.oci.kernel import credentials
 from aisbx_runtime.oci.plan import process
 from aisbx_runtime.oci.plan.process import (
@@ -131,8 +131,10 @@ def test_the_last_path_counts(env, path):
         (JoinKeyring("k", ""), "join a new session keyring"),
         (
             SetCapabilities(KILL, KILL, 0, 0, ""),
-            "set capabilities: effective CAP_KILL; permitted CAP_KILL; inheritable none; "
-            "ambient none",
+            (
+                "set capabilities: effective CAP_KILL; permitted CAP_KILL; inheritable none; "
+                "ambient none"
+            ),
         ),
     ],
 )

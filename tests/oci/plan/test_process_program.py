@@ -56,7 +56,7 @@ def test_a_directory_that_only_root_may_enter_was_entered_before_the_switch(tmp_
         enter(tmp_path / "private")
     except KernelError as error:
         # A parent of pytest's own directory may be closed to the user, then getcwd fails too.
-        assert errno.EACCES == error.errno
+        assert errno.EACCES == error.errno  # noqa: PT017
 
 
 @root
@@ -137,7 +137,10 @@ def test_an_absolute_name_is_itself(bins):
         ("", 'exec: "": executable file not found in $PATH'),
         ("/no/such", 'exec: "/no/such": stat /no/such: no such file or directory'),
         ("./loop", 'exec: "./loop": stat ./loop: no such file or directory'),
-        ("two/tool/below", 'exec: "two/tool/below": stat two/tool/below: no such file or directory'),
+        (
+            "two/tool/below",
+            'exec: "two/tool/below": stat two/tool/below: no such file or directory',
+        ),
         ("/etc", 'exec: "/etc": is a directory'),
         ("one/plain", 'exec: "one/plain": permission denied'),
     ],

@@ -35,8 +35,10 @@ def test_a_terminal_is_opened_for_who_asks_for_one():
     [
         (
             step(size=(24, 80)),
-            "open a terminal of 24 rows and 80 columns, bind it at /dev/console, "
-            "hand its master end to the caller",
+            (
+                "open a terminal of 24 rows and 80 columns, bind it at /dev/console, "
+                "hand its master end to the caller"
+            ),
         ),
         (step(console=False), "open a terminal, hand its master end to the caller"),
     ],
