@@ -276,7 +276,17 @@ def load(root: str, container_id: str) -> Container:
 
 def _open(root: str, container_id: str) -> Container:
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    return Container(root, container_id, os.open(f"{root}/{container_id}", flags))
+    dir_fd = os.open(f"{root}/{container_id}", flags)
+    found = os.fstat(dir_fd)
+    if found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        # Facts name pids to kill and cgroups to remove: nobody else's are believed.
+        os.close(dir_fd)
+        raise Failure(
+            f"the state of container {container_id} may be written by others",
+            where=root,
+            hint="choose another state directory with --root",
+        )
+    return Container(root, container_id, dir_fd)
 
 
 def every(root: str) -> list[Container]:
@@ -291,8 +301,8 @@ def every(root: str) -> list[Container]:
             continue
         try:
             found.append(_open(root, name))
-        except (FileNotFoundError, NotADirectoryError):
-            # Deleted meanwhile, or not a container.
+        except (FileNotFoundError, NotADirectoryError, Failure):
+            # Deleted meanwhile, not a container, or not ours.
             continue
     return found
 

@@ -75,7 +75,7 @@ def parse(words: list[str], table: tuple[Flag, ...], *, interspersed: bool) -> V
                 values.words.extend(words[index:])
                 break
             continue
-        name, equals, text = word.lstrip("-").partition("=")
+        name, equals, text = word[2 if word[1] == "-" else 1 :].partition("=")
         flag = by_name.get(name)
         if flag is None:
             raise UsageError(f"unknown flag {word.partition('=')[0]}", hint="see --help")

@@ -10,7 +10,6 @@ from integration import host, needs  # noqa: F401 (host: for the marks)
 from integration.runtime import call
 from integration.terminal import OnPty
 
-
 # ctr asks for cpu shares in every container.
 pytestmark = needs.controllers("cpu")
 

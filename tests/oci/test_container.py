@@ -68,6 +68,24 @@ def test_what_is_accepted_is_one_name_of_a_directory(name):
 
 
 # ---- the root ------------------------------------------------------------------------------------
+@pytest.mark.parametrize("mode", [0o770, 0o702])
+def test_a_container_that_others_may_write_is_not_believed(mode, root, container):
+    os.chmod(f"{root}/one", mode)
+
+    with pytest.raises(Failure, match="may be written by others"):
+        containers.load(root, "one")
+    assert [] == containers.every(root)
+    os.chmod(f"{root}/one", 0o700)
+
+
+@pytest.mark.root
+def test_a_container_of_somebody_else_is_not_believed(root, container):
+    os.chown(f"{root}/one", 1234, -1)
+
+    with pytest.raises(Failure, match="may be written by others"):
+        containers.load(root, "one")
+
+
 def test_the_root_that_is_named_is_made_absolute(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 

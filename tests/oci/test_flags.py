@@ -173,3 +173,8 @@ def test_any_text_can_be_the_value_of_a_flag(root, bundle, entries):
         values.list("env"),
         values.words,
     )
+
+
+def test_three_dashes_are_no_flag():
+    with pytest.raises(UsageError, match="unknown flag ---root"):
+        parse(["---root=/x"], (Flag(("root",), TEXT, ""),), interspersed=True)

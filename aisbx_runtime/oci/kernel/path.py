@@ -68,11 +68,12 @@ def open_in_root(root_fd: int, path: str, flags: int = os.O_PATH, *, mode: int =
     return openat2(root_fd, path, flags, mode=mode, resolve=resolve)
 
 
-def make_dirs_in_root(root_fd: int, path: str, mode: int = 0o755) -> int:
+def make_dirs_in_root(root_fd: int, path: str, mode: int = 0o755, *, links: int = 40) -> int:
     """Open the directory `path` inside the root, making what is missing; return an O_PATH fd.
 
     Each component is made below an fd that openat2 gave (CVE-2024-45310: never by a joined path).
-    Raises KernelError ENOTDIR where a component is a file.
+    A symlink to nothing (an image's /var/run without /run) has its target made, inside the root;
+    `links` of them are followed at most. Raises KernelError ENOTDIR where a component is a file.
     """
     try:
         return open_in_root(root_fd, path, os.O_PATH | os.O_DIRECTORY)
@@ -91,14 +92,30 @@ def make_dirs_in_root(root_fd: int, path: str, mode: int = 0o755) -> int:
                 if error.errno != errno.ENOENT or name == "..":
                     raise
                 make_dir(parent_fd, name, mode, path=done)
-                flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW
-                next_fd = openat2(parent_fd, name, flags, resolve=RESOLVE_BENEATH)
+                next_fd = _open_made(root_fd, parent_fd, name, done, links)
             os.close(parent_fd)
             parent_fd = next_fd
     except BaseException:
         os.close(parent_fd)
         raise
     return parent_fd
+
+
+def _open_made(root_fd: int, parent_fd: int, name: str, path: str, links: int) -> int:
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW
+    try:
+        return openat2(parent_fd, name, flags, resolve=RESOLVE_BENEATH)
+    except KernelError as error:
+        if error.errno not in {errno.ENOTDIR, errno.ELOOP} or not links:
+            raise
+        try:
+            target = os.readlink(name, dir_fd=parent_fd)
+        except OSError:
+            # A file: no directory can be there.
+            raise error from None
+    if not target.startswith("/"):
+        target = f"{split(path)[0]}/{target}"
+    return make_dirs_in_root(root_fd, target, links=links - 1)
 
 
 def make_dir(dir_fd: int, name: str, mode: int, *, path: str) -> None:

@@ -98,12 +98,34 @@ def test_the_root_itself_is_there(root, root_fd):
 
 
 @pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("dangling", "made/by/nobody"),
+        ("dangling/below", "made/by/nobody/below"),
+        ("run/lock", "etc/gone/lock"),
+    ],
+)
+def test_the_target_of_a_link_to_nothing_is_made_inside(name, expected, root, root_fd):
+    (root / "run").symlink_to("etc/../etc/gone")
+
+    assert expected == where(path.make_dirs_in_root(root_fd, name), root)
+    assert [] == os.listdir(root.parent / "outside")
+
+
+def test_links_to_nothing_are_followed_a_bounded_number_of_times(root, root_fd):
+    for number in range(60):
+        (root / f"l{number}").symlink_to(f"l{number + 1}")
+    with pytest.raises(KernelError) as caught:
+        path.make_dirs_in_root(root_fd, "l0")
+
+    assert errno.ELOOP == caught.value.errno
+
+
+@pytest.mark.parametrize(
     ("name", "number"),
     [
         ("etc/file/below", errno.ENOTDIR),
-        ("dangling/below", errno.ENOTDIR),
         ("missing/../etc/new", errno.ENOENT),
-        ("dangling", errno.ENOTDIR),
     ],
 )
 def test_what_cannot_be_a_directory_is_refused_and_nothing_made_outside(

@@ -1,4 +1,4 @@
-# ruff: noqa: ARG001  (`binding` is asked for to choose one)
+
 from __future__ import annotations
 
 import os

@@ -222,7 +222,7 @@ def test_the_linux_part_is_read():
         personality=Personality("LINUX32", ("f",)),
         time_offsets={"monotonic": TimeOffset(-1, 0), "boottime": TimeOffset(0, 5)},
         net_devices=(NetDevice("eth0", "e"), NetDevice("eth1", "eth1")),
-        intel_rdt=IntelRdt("c", ("s",), "L3:", "MB:", True, True, True),  # noqa: FBT003
+        intel_rdt=IntelRdt("c", ("s",), "L3:", "MB:", True, True, True),
         memory_policy=MemoryPolicy("MPOL_BIND", "0", ("MPOL_F_STATIC_NODES",)),
     )
 
@@ -332,7 +332,7 @@ def test_limits_are_read():
             DeviceRule(allow=False, type="a", major=None, minor=None, access="rwm"),
             DeviceRule(allow=True, type="c", major=1, minor=None, access="rw"),
         ),
-        memory=Memory(1, 2, 3, -1, 5, 0, False, True, True),  # noqa: FBT003
+        memory=Memory(1, 2, 3, -1, 5, 0, False, True, True),
         cpu=Cpu(1, -1, 2, 3, 4, 5, "0", "1", 1),
         pids=Pids(0),
         block_io=BlockIo(
