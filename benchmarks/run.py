@@ -27,7 +27,7 @@ QUIET = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
 
 @dataclass
 class Figure:
-    """One comparison; `goal` is the ratio to reach. Times in ms."""
+    """One comparison; `goal` is the ratio to reach. Times in ms unless it says otherwise."""
 
     name: str
     control: str
@@ -111,7 +111,6 @@ def measure(ours: Runtime, theirs: Runtime, rounds: int) -> list[Figure]:
     run = Figure("run /bin/true", "runc run", 0.75)
     three = Figure("create + start + delete", "runc's three", 1.0)
     state = Figure("state", "python3 -IS -c pass", 1.6)
-    interpreter = OURS.read_text().splitlines()[0].removeprefix("#!").split()[0]
     for number in range(rounds):
         progress(f"round {number + 1} of {rounds}")
         for runtime, runs, threes in (
@@ -127,10 +126,16 @@ def measure(ours: Runtime, theirs: Runtime, rounds: int) -> list[Figure]:
             while runtime.state("bench")["status"] != "stopped":
                 pass
             threes.append(total + runtime.call("delete", "bench"))
-        begin = time.perf_counter()
-        subprocess.run([interpreter, "-IS", "-c", "pass"], check=True, **QUIET)
-        state.theirs.append((time.perf_counter() - begin) * 1000)
+        state.theirs.append(interpreter_start())
     return [run, three, state]
+
+
+def interpreter_start() -> float:
+    """Start the launcher's interpreter with nothing to do; return how long it took in ms."""
+    interpreter = OURS.read_text().splitlines()[0].removeprefix("#!").split()[0]
+    begin = time.perf_counter()
+    subprocess.run([interpreter, "-IS", "-c", "pass"], check=True, **QUIET)
+    return (time.perf_counter() - begin) * 1000
 
 
 def measure_exec(ours: Runtime, theirs: Runtime, rounds: int) -> Figure:
@@ -155,7 +160,11 @@ def running(runtime: Runtime):
 
 
 def measure_many(ours: Runtime, count: int, rounds: int) -> list[Figure]:
-    """Measure create, state and list beside `count` waiting containers."""
+    """Measure create, state and list beside `count` waiting containers, and alone before.
+
+    The two cannot alternate, so each time is divided by that of an interpreter started beside it:
+    these figures are multiples of `python3 -IS -c pass`, not ms.
+    """
     alone: dict[str, list[float]] = {"create": [], "state": [], "list": []}
     crowded: dict[str, list[float]] = {"create": [], "state": [], "list": []}
     sample(ours, alone, rounds)
@@ -176,11 +185,11 @@ def measure_many(ours: Runtime, count: int, rounds: int) -> list[Figure]:
 
 
 def sample(ours: Runtime, into: dict[str, list[float]], rounds: int) -> None:
-    """Measure three verbs on one more container."""
+    """Measure three verbs on one more container, each against an interpreter."""
     for _ in range(rounds):
-        into["create"].append(ours.call("create", "bench"))
-        into["state"].append(ours.call("state", "bench"))
-        into["list"].append(ours.call("list"))
+        into["create"].append(ours.call("create", "bench") / interpreter_start())
+        into["state"].append(ours.call("state", "bench") / interpreter_start())
+        into["list"].append(ours.call("list") / interpreter_start())
         ours.call("delete", "bench")
 
 

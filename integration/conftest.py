@@ -93,6 +93,12 @@ def _no_leaks(_isolation: None, state_root: str) -> Iterator[leaks.Snapshot]:
 
 
 @pytest.fixture
+def expected_processes(_no_leaks: leaks.Snapshot) -> set[int]:
+    """The processes below this one that were there before the test."""
+    return _no_leaks.processes
+
+
+@pytest.fixture
 def runtime(_no_leaks: leaks.Snapshot, program: str, state_root: str) -> Iterator[Runtime]:
     made = Runtime(program, state_root)
     yield made

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aisbx_runtime.install import DROP_IN, DROP_IN_MARK
-from integration import host
+from integration import host, leaks
 from integration.engines.buildah import Buildah
 from integration.engines.containerd import Ctr, Daemon
 from integration.engines.podman import IMAGE, Podman
@@ -35,7 +35,7 @@ runroot = "{top}/run"
 
 SETTINGS = """\
 [containers]
-default_ulimits = ["nofile={nofile}:{nofile}", "nproc=32768:32768"]
+default_ulimits = ["nofile={nofile}:{nofile}", "nproc={nproc}:{nproc}"]
 {pids}
 [engine]
 cgroup_manager = "cgroupfs"
@@ -51,9 +51,13 @@ def write(path: str, text: str) -> None:
 
 def settings() -> str:
     """Return containers.conf: a host without CAP_SYS_RESOURCE cannot raise limits."""
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    hard = {
+        name: resource.getrlimit(number)[1] % (1 << 64)  # -1: no limit
+        for name, number in (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC))
+    }
     return SETTINGS.format(
-        nofile=min(hard, 20000),
+        nofile=min(hard["nofile"], 20000),
+        nproc=min(hard["nproc"], 32768),
         pids="pids_limit = 0" if host.lacks_controller("pids") else "",
     )
 
@@ -118,11 +122,12 @@ def podman_session(program: str, containers_etc: str, image_tar: str) -> Iterato
 
 
 @pytest.fixture
-def podman(podman_session: Podman, _no_leaks: None) -> Iterator[Podman]:
+def podman(podman_session: Podman, expected_processes: set[int]) -> Iterator[Podman]:
     yield podman_session
     podman_session("pod", "rm", "--force", "--all", "--time", "0").ok()
-    # With mapped ids podman and its cleanup process race for the container's shm: a second try.
     if podman_session("rm", "--force", "--all", "--time", "0").code:
+        # With mapped ids podman and its cleanup process race for the container's shm.
+        leaks.wait_for_end(expected_processes)
         podman_session("rm", "--force", "--all", "--time", "0").ok()
 
 
