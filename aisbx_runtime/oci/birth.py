@@ -16,8 +16,10 @@ from aisbx_runtime.oci.kernel.signal import reap
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aisbx_runtime.oci.channel import CreateSide, InitSide
-    from aisbx_runtime.oci.plan.step import Birth, World
+    from aisbx_runtime.oci.plan.step import Birth, Step, World
 
 # The cgroup namespace is made by init once it is in its cgroup (cgroup_namespaces(7)).
 _MADE_BY_INIT = frozenset({"cgroup"})
@@ -32,7 +34,9 @@ def give_birth(birth: Birth, at: World, create: CreateSide, init: InitSide) -> i
     Raises KernelError, or the Failure of the intermediate process.
     """
     if birth.intermediate:
-        return _by_intermediate(birth, at, create, init)
+        return by_intermediate(
+            lambda: _enter_all(birth, at), _flags(birth), birth, at, create, init
+        )
     own = _enter_for_children(birth, at)
     pid = -1
     try:
@@ -83,21 +87,30 @@ def _new_time_namespace(birth: Birth) -> None:
         raise kernel_error(error.errno or 0, "write", path) from None
 
 
-def _by_intermediate(birth: Birth, at: World, create: CreateSide, init: InitSide) -> int:
-    """Join in a process of its own, which makes init as its sibling (CLONE_PARENT) and ends.
+def by_intermediate(
+    enter: Callable[[], None],
+    flags: int,
+    step: Step,
+    at: World,
+    create: CreateSide,
+    init: InitSide,
+) -> int:
+    """Enter namespaces in a process of its own, which makes init as its sibling and ends.
 
-    The runtime itself must not join a user namespace: it would lose its rights for good.
+    The runtime itself must not join a user namespace: it would lose its rights for good. `enter`
+    joins, `flags` are those of clone3 beside CLONE_PARENT, `step` says what failed.
     """
     middle, middle_fd = clone3()
     if middle == 0:
         pid = -1
         create.close()
         try:
-            pid = _join_and_clone(birth, at, init)
+            pid = _enter_and_clone(enter, flags, step, init)
         finally:
             # No error may get past here: create's undo would run in this copy of it.
             if pid:
                 os._exit(0 if pid > 0 else _DIED)
+        at.pid = 0
         return 0
     # What it says waits in the channel, whose other end is open here: only its end tells that
     # nothing will come.
@@ -105,7 +118,7 @@ def _by_intermediate(birth: Birth, at: World, create: CreateSide, init: InitSide
     os.close(middle_fd)
     if status not in {0, _SAID_WHY}:
         how = f"signal {-status}" if status < 0 else f"exit status {status}"
-        raise StepError(f"cannot {birth.describe()}", where=birth.origin, why=how)
+        raise StepError(f"cannot {step.describe()}", where=step.origin, why=how)
     at.pid = int(str(create.expect("born")["pid"]))
     at.pidfd = os.pidfd_open(at.pid)
     if at.cgroup_fd >= 0:
@@ -114,21 +127,25 @@ def _by_intermediate(birth: Birth, at: World, create: CreateSide, init: InitSide
     return at.pid
 
 
-def _join_and_clone(birth: Birth, at: World, init: InitSide) -> int:
+def _enter_and_clone(enter: Callable[[], None], flags: int, step: Step, init: InitSide) -> int:
     """Be the intermediate process: return the pid of init, and 0 to init itself."""
     try:
-        join(list(birth.joins), at)
-        if birth.time_offsets:
-            _new_time_namespace(birth)
-        pid, _ = clone3(_flags(birth) | CLONE_PARENT)
+        enter()
+        pid, _ = clone3(flags | CLONE_PARENT)
         if pid:
             init.born(pid)
     except OSError as error:
-        what = f"cannot {birth.describe()}"
-        failure = StepError(what, where=birth.origin, why=why_of(error), hint=hint_of(error))
+        what = f"cannot {step.describe()}"
+        failure = StepError(what, where=step.origin, why=why_of(error), hint=hint_of(error))
         init.failed(failure)
         os._exit(_SAID_WHY)
     return pid
+
+
+def _enter_all(birth: Birth, at: World) -> None:
+    join(list(birth.joins), at)
+    if birth.time_offsets:
+        _new_time_namespace(birth)
 
 
 def _move_to_cgroup(at: World) -> None:

@@ -31,6 +31,7 @@ from aisbx_runtime.oci.plan.step import INIT, RUNTIME, Birth, Phase, Plan, World
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from aisbx_runtime.oci.channel import CreateSide, InitSide
     from aisbx_runtime.oci.cli import Call
     from aisbx_runtime.oci.console import Relay
     from aisbx_runtime.oci.container import Container, Facts
@@ -132,7 +133,8 @@ def plan_of(call: Call, spec: Spec, wanted: Process, host: Host, facts: Facts) -
     set_groups = exec_process.sets_groups(spec, wanted, facts.number("pid"))
     inside: list[Step] = [
         *([rootfs.OpenProc("runtime default")] if labels else []),
-        EnterContainer(flags, f"container {facts.text('id')}"),
+        # Without rights outside, only who has joined the user namespace may join the others.
+        EnterContainer(flags, user_namespace and host.euid != 0, f"container {facts.text('id')}"),
         *([namespaces.BecomeContainerRoot("linux.namespaces")] if user_namespace else []),
         *([process.JoinKeyring(process.KEYRING + facts.text("id"), "runtime default")]
           if facts.flag("keyring") else []),
@@ -204,12 +206,11 @@ def _start(call: Call, plan: Plan, spec: Spec, wanted: Process, at: ExecWorld) -
         filter_flags=seccomp.flags_of(spec) or 0,
         keep_fds=call.values.number("preserve-fds"),
     )
-    born_fd = _give_birth(at)
+    _give_birth(plan, at, create_side, init_side)
     if at.pid == 0:
         os.close(near)
         create_side.close()
         init.main(job, at, init_side)
-    at.pidfd = born_fd
     init_side.close()
     os.close(far)
     try:
@@ -233,10 +234,19 @@ def _start(call: Call, plan: Plan, spec: Spec, wanted: Process, at: ExecWorld) -
         raise
 
 
-def _give_birth(at: ExecWorld) -> int:
-    """Fork into the pid namespace of init; return the pidfd of the child."""
+def _give_birth(plan: Plan, at: ExecWorld, create_side: CreateSide, init_side: InitSide) -> None:
+    """Fork into the pid namespace of init, with at.pid and at.pidfd of the child; 0 to itself."""
+    enter = next(step for step in plan.phase("rootfs") if isinstance(step, EnterContainer))
+    if enter.before_birth:
+        from aisbx_runtime.oci import birth
+
+        flags = enter.flags | CLONE_NEWPID
+        init_fd = at.pidfd
+        birth.by_intermediate(lambda: setns(init_fd, flags), 0, enter, at, create_side, init_side)
+        return
     # Only children enter it, and this child is the last one: there is no need to go back, which
     # podman's user namespace would not allow.
     setns(at.pidfd, CLONE_NEWPID)
     at.pid, born_fd = clone3()
-    return born_fd
+    if at.pid:
+        at.pidfd = born_fd

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aisbx_runtime.oci import cgroup
 from aisbx_runtime.oci import container as containers
+from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.container import CREATED, PAUSED, RUNNING
 from aisbx_runtime.oci.errors import HostError, StateError
 
@@ -24,7 +25,8 @@ def main(call: Call) -> int:
             f"cannot {call.verb} container {container.id} that is {status}",
             hint=f"only a {'running' if pausing else 'paused'} container can be {call.verb}d",
         )
-    cgroups = tuple(facts.texts("cgroups"))
+    # Without rights to cgroups create has made none (rootless).
+    cgroups = tuple([path for path in facts.texts("cgroups") if os.path.isdir(path)])
     if not cgroups:
         raise HostError(
             f"cannot {call.verb} container {container.id}: it has no cgroup",

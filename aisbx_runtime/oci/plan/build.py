@@ -95,12 +95,24 @@ def _host(spec: Spec, host: Host, bundle: str, options: Options, cgroups: Cgroup
     return [
         # What may fail for a reason of the user comes first: nothing has been made yet.
         *namespaces.open_steps(spec),
-        # Sources are taken by the caller's rights and in its mount namespace, by path, once.
+        *([] if _takes_inside(host) else _sources(spec, host, bundle)),
+        *seccomp.host_steps(spec, host, options.cache_dir),
+        *cgroups.early,
+    ]
+
+
+def _takes_inside(host: Host) -> bool:
+    # open_tree(2) needs CAP_SYS_ADMIN: without it outside, container init has it in its own user
+    # and mount namespaces, where it reaches what its user reaches.
+    return host.euid != 0
+
+
+def _sources(spec: Spec, host: Host, bundle: str) -> list[Step]:
+    # Taken by path once, by the caller's rights and in its mount namespace where that is possible.
+    return [
         *rootfs.host_steps(spec, bundle),
         *mounts.host_steps(spec, bundle),
         *devices.host_steps(spec, host),
-        *seccomp.host_steps(spec, host, options.cache_dir),
-        *cgroups.early,
     ]
 
 
@@ -131,7 +143,8 @@ def _rootfs(
         *namespaces.init_steps(spec, host),
         # Before the container's own procfs is there, which is not to be trusted.
         *keyring,
-        rootfs.OpenProc("runtime default"),
+        *([rootfs.OpenProc("runtime default")] if _needs_proc(spec) else []),
+        *(_sources(spec, host, bundle) if _takes_inside(host) else []),
         *paths.prepare_steps(spec),
         *rootfs.attach_steps(spec, bundle),
         *mounted,
@@ -140,6 +153,10 @@ def _rootfs(
         *devices.init_steps(spec, host),
         *late,
     ]
+
+
+def _needs_proc(spec: Spec) -> bool:
+    return bool(spec.linux.sysctl) or bool(spec.process and lsm.steps(spec.process))
 
 
 def _confine(spec: Spec, process_: Process) -> list[Step]:

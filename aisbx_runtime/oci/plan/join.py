@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 class EnterContainer:
     """Join the namespaces of init, and its root: with --no-pivot that is not the one of them.
 
-    The pid namespace has been joined by the runtime, for its child (setns(2)).
+    The pid namespace is joined by whoever makes the child (setns(2)); `before_birth` says that it
+    has joined the others as well.
     """
 
     flags: int
+    before_birth: bool
     origin: str
 
     def describe(self) -> str:
@@ -27,7 +29,7 @@ class EnterContainer:
 
     def apply(self, at: World) -> None:
         """Join them at once by pidfd, so that a user namespace gives the rights for the rest."""
-        if self.flags:
+        if self.flags and not self.before_birth:
             setns(at.pidfd, self.flags)
         os.fchdir(at.root_fd)
         os.chroot(".")

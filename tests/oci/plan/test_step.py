@@ -36,7 +36,7 @@ def test_a_birth_is_not_carried_out_by_itself():
 
 
 def test_a_plan_numbers_its_steps():
-    first, second = EnterContainer(0, ""), EnterContainer(1, "")
+    first, second = EnterContainer(0, False, ""), EnterContainer(1, False, "")
     phases = (Phase("a", "s", (first,)), Phase("b", "s", ()), Phase("c", "s", (second,)))
     plan = Plan(phases, birth(), (), ())
 
@@ -85,4 +85,7 @@ def test_without_hooks_there_is_no_step():
 
 
 def test_entering_is_told():
-    assert "enter the namespaces and the root of container init" == EnterContainer(0, "").describe()
+    assert (
+        "enter the namespaces and the root of container init"
+        == EnterContainer(0, False, "").describe()
+    )
