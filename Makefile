@@ -11,6 +11,7 @@ IMAGE =
 CMD =
 RUNTIME = bin/aisbx-runtime
 TESTS =
+OPTIONS =
 
 UID := $(shell id -u)
 # Looked up when a recipe needs it: `make setup` may just have installed it.
@@ -23,7 +24,7 @@ AS_ROOT = $(if $(filter 0,$(UID)),,sudo)
 SOURCES = aisbx_runtime tests $(wildcard integration benchmarks)
 
 .PHONY: .venv help setup setup-run setup-test build install uninstall run test check format \
-	test-unit test-root test-engines coverage bench clean
+	test-unit test-root test-security test-engines coverage bench conformance clean
 .DEFAULT_GOAL := help
 
 help: ## list the supported targets
@@ -55,7 +56,7 @@ run: setup-run ## set up all and run a command in a container (IMAGE=docker://..
 
 test: setup-test ## set up all and run every check and every test, root ones included
 	@$(MAKE) --no-print-directory build
-	@MAKE='$(MAKE)' sh setup/stages.sh check test-unit test-root test-engines
+	@MAKE='$(MAKE)' sh setup/stages.sh check test-unit test-root test-security test-engines
 
 check: .venv ## formatting, lint, types (mypy and pyright strict), direction of imports
 	@failed=; \
@@ -72,7 +73,10 @@ test-unit: .venv ## the tests that need no root (TESTS= narrows)
 	$(PYTEST) $(TESTS)
 
 test-root: .venv ## the tests that need root and a real kernel
-	$(AS_ROOT) env PATH="$$PATH" $(PYTEST) -p no:cacheprovider -m root $(or $(TESTS),tests integration --ignore=integration/engines)
+	$(AS_ROOT) env PATH="$$PATH" $(PYTEST) -p no:cacheprovider -m root $(or $(TESTS),tests integration --ignore=integration/engines --ignore=integration/security)
+
+test-security: .venv ## every known way out of a container is tried (root)
+	$(AS_ROOT) env PATH="$$PATH" $(PYTEST) -p no:cacheprovider -m root $(or $(TESTS),integration/security)
 
 test-engines: .venv ## podman, containerd and buildah on top of the runtime (root)
 	$(AS_ROOT) env PATH="$$PATH" $(PYTEST) -p no:cacheprovider -m root $(or $(TESTS),integration/engines)
@@ -86,6 +90,11 @@ coverage: .venv ## unit tests with coverage of lines and branches
 bench: setup-test ## speed and memory side by side with runc (root)
 	@$(MAKE) --no-print-directory build
 	$(AS_ROOT) $(VENV)/python -B benchmarks/run.py
+
+conformance: ## OCI's validation programs and runc's bats suite, ours beside runc (root; OPTIONS=)
+	@sh setup/packages.sh build conformance
+	@$(MAKE) --no-print-directory build
+	$(AS_ROOT) $(INTERPRETER) -B -m integration.conformance.run $(OPTIONS)
 
 clean: ## remove everything that was built
 	rm -rf bin .venv .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache aisbx_runtime/oci/stub/stub aisbx_runtime/bytecode.bin

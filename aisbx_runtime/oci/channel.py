@@ -11,6 +11,7 @@ One JSON object per packet of a SEQPACKET socket pair. Nothing in the code may c
 | join steps meanwhile                     | <- prepared                                       |
 | runs prestart, createRuntime; -> go      | waits                                             |
 |                                          | createContainer hooks; pivot; confine; process    |
+| sends it to who listens, if there is one | <- listener, and its fd                           |
 | waits for the end of the channel         | <- ready                                          |
 | end: the stub waits; limits; facts       | becomes the stub: execveat closes the channel     |
 | reports it; undo; exits 1                | <- failed {what, where, why, hint}, at any time   |
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from aisbx_runtime.oci.errors import Failure
 
 _PACKET_BYTES = 1 << 17
+_FD_BYTES = 4  # of x86-64 and aarch64, both little-endian: an int
 
 
 class InitDied(Exception):  # noqa: N818  (not an error yet: create finds out why)
@@ -83,6 +85,23 @@ class CreateSide(_Side):
             raise AssertionError(message)
         return message
 
+    def listener(self) -> int:
+        """Return the fd of the seccomp listener, which container init has made.
+
+        Raises the Failure that init reports, and InitDied at the end of the channel.
+        """
+        packet, control, _, _ = self._socket.recvmsg(
+            _PACKET_BYTES, _socket.CMSG_SPACE(_FD_BYTES), _socket.MSG_CMSG_CLOEXEC
+        )
+        if not packet:
+            raise InitDied
+        message = _texts(jsontext.parse(packet.decode()))
+        if message["type"] == "failed":
+            raise errors.from_wire(_texts(message["failure"]))
+        if message["type"] != "listener" or not control:
+            raise AssertionError(message)
+        return int.from_bytes(control[0][2], "little")
+
     def wait_for_end(self) -> None:
         """Return when init has become the stub. Raises the Failure that it reports instead."""
         message = self._receive()
@@ -110,6 +129,11 @@ class InitSide(_Side):
         """Tell that the rootfs is there, and wait until create has done its part."""
         self._send(type="prepared")
         self.wait_for_go()
+
+    def listener(self, fd: int) -> None:
+        """Hand over the seccomp listener: with sendmsg(2), and no other call."""
+        control = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, fd.to_bytes(_FD_BYTES, "little"))]
+        self._socket.sendmsg([b'{"type":"listener"}'], control)
 
     def ready(self) -> None:
         """Tell that only the stub is left to come."""

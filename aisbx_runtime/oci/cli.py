@@ -38,8 +38,30 @@ _CREATE = (
     Flag(("no-pivot",), BOOL, "chroot instead of pivot_root, for an initramfs"),
     Flag(("no-new-keyring",), BOOL, "keep the caller's session keyring"),
     Flag(("preserve-fds",), NUMBER, "pass this many file descriptors after 2 to the process"),
+    Flag(("pidfd-socket",), TEXT, "socket that receives a pidfd of container init"),
 )
 _FORMAT = Flag(("format", "f"), TEXT, "table or json")
+_UPDATE = (
+    Flag(("resources", "r"), TEXT, "file with linux.resources as JSON, - is stdin"),
+    Flag(("memory",), TEXT, "bytes, or such as 64M; -1 is no limit"),
+    Flag(("memory-swap",), TEXT, "memory and swap together"),
+    Flag(("memory-reservation",), TEXT, "what is kept when memory is short"),
+    Flag(("kernel-memory",), TEXT, "accepted: it counts as memory"),
+    Flag(("kernel-memory-tcp",), TEXT, "accepted: it counts as memory"),
+    Flag(("cpu-share",), TEXT, "weight, 1024 is normal"),
+    Flag(("cpu-period",), TEXT, "microseconds"),
+    Flag(("cpu-quota",), TEXT, "microseconds of CPU in a period; -1 is no limit"),
+    Flag(("cpu-burst",), TEXT, "microseconds that may be saved up"),
+    Flag(("cpu-rt-period",), TEXT, "microseconds, for realtime processes"),
+    Flag(("cpu-rt-runtime",), TEXT, "microseconds, for realtime processes"),
+    Flag(("cpu-idle",), TEXT, "1: run only when nobody else wants to"),
+    Flag(("cpuset-cpus",), TEXT, "CPUs, such as 0-2,5"),
+    Flag(("cpuset-mems",), TEXT, "memory nodes"),
+    Flag(("blkio-weight",), TEXT, "10 to 1000"),
+    Flag(("pids-limit",), TEXT, "processes and threads; -1 is no limit"),
+    Flag(("l3-cache-schema",), TEXT, "refused: there is no Intel RDT here"),
+    Flag(("mem-bw-schema",), TEXT, "refused: there is no Intel RDT here"),
+)
 
 
 @record
@@ -91,12 +113,28 @@ COMMANDS = {
             Flag(("pid-file",), TEXT, "file to write the pid to"),
             Flag(("console-socket",), TEXT, "socket that receives the master of the terminal"),
             Flag(("preserve-fds",), NUMBER, "pass this many file descriptors after 2"),
+            Flag(("pidfd-socket",), TEXT, "socket that receives a pidfd of the process"),
+            Flag(("apparmor",), TEXT, "AppArmor profile, instead of the container's"),
+            Flag(("process-label",), TEXT, "SELinux label, instead of the container's"),
+            Flag(("cgroup",), LIST, "[CONTROLLER,...:]PATH below the container's cgroup"),
             Flag(("ignore-paused",), BOOL, "do not refuse a paused container"),
         ),
         most=1 << 20, interspersed=False,
     ),
     "pause": Command("pause", "ID", "freeze all processes of a container"),
     "resume": Command("pause", "ID", "let a paused container go on"),
+    "update": Command("update", "ID", "change limits of a container that lives", _UPDATE),
+    "events": Command(
+        "events", "ID", "print figures every few seconds, and when memory runs out, until it ends",
+        (
+            Flag(("stats",), BOOL, "print the figures once and end"),
+            Flag(("interval",), TEXT, "time between two of them, such as 5s (the default)"),
+        ),
+    ),
+    "mounts": Command(
+        "mounts", "add|remove ID FILE", "mount, or detach, what a JSON array of mounts lists",
+        least=3, most=3,
+    ),
     "list": Command(
         "list", "", "list the containers",
         (_FORMAT, Flag(("quiet", "q"), BOOL, "print only ids")), least=0, most=0,
@@ -115,6 +153,14 @@ COMMANDS = {
         (Flag(("format", "f"), TEXT, "text or json"), *_CREATE[3:5]), least=0,
     ),
     "validate": Command("validate", "BUNDLE", "report every error of a config.json", (), 0),
+    "explain": Command(
+        "explain", "BUNDLE", "say in words what the sandbox allows, and what could let it out",
+        (Flag(("format", "f"), TEXT, "text or json"),), least=0,
+    ),
+    "doctor": Command(
+        "doctor", "", "tell what this host can and cannot enforce, and the remedy",
+        (Flag(("json",), BOOL, "print it as JSON"),), least=0, most=0,
+    ),
 }  # fmt: skip
 
 

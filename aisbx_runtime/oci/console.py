@@ -80,6 +80,12 @@ class Relay:
             raise Failure("the container did not send its terminal")
         self._master_fd = int.from_bytes(ancillary[0][2][:_FD_BYTES], "little")
         os.set_inheritable(self._master_fd, False)  # noqa: FBT003
+        import termios
+
+        # As runc and conmon: a line ends in one newline, the user's own terminal adds the rest.
+        attributes = termios.tcgetattr(self._master_fd)
+        attributes[1] &= ~termios.ONLCR
+        termios.tcsetattr(self._master_fd, termios.TCSANOW, attributes)
         self._resize()
 
     def _resize(self) -> None:
@@ -95,7 +101,6 @@ class Relay:
         self._saved = termios.tcgetattr(0)
         raw = termios.tcgetattr(0)
         raw[0] &= ~(termios.BRKINT | termios.ICRNL | termios.INPCK | termios.ISTRIP | termios.IXON)
-        raw[1] &= ~termios.OPOST
         raw[3] &= ~(termios.ECHO | termios.ICANON | termios.IEXTEN | termios.ISIG)
         termios.tcsetattr(0, termios.TCSANOW, raw)
         _signal.signal(_signal.SIGWINCH, self._on_resize)

@@ -55,6 +55,16 @@ HINTS = {
     ("seccomp", "EINVAL"): "the kernel refuses the filter: see linux.seccomp.flags",
     ("uid_map", "EPERM"): "the mapping needs newuidmap and a line in /etc/subuid",
     ("gid_map", "EPERM"): "the mapping needs newgidmap and a line in /etc/subgid",
+    ("sched_setattr", "EPERM"): "a realtime policy or a negative nice needs CAP_SYS_NICE outside "
+    "of user namespaces, and with cgroup v1 linux.resources.cpu.realtimeRuntime",
+    ("sched_setattr", "EINVAL"): "the kernel does not have this policy with these values",
+    ("sched_setattr", "ENOTSUP"): "the kernel has no utilization clamping: drop the flag",
+    ("sched_setaffinity", "EINVAL"): "none of the CPUs is online and in the container's cpuset",
+    ("ioprio_set", "EPERM"): "IOPRIO_CLASS_RT needs CAP_SYS_NICE outside of user namespaces",
+    ("set_mempolicy", "EINVAL"): "a node is not there, or not in linux.resources.cpu.mems",
+    ("RTM_SETLINK", "EINVAL"): "a device of this kind stays in its network namespace",
+    ("RTM_SETLINK", "EEXIST"): "the container's network namespace has a device of this name",
+    ("RTM_SETLINK", "EPERM"): "moving a network device needs CAP_NET_ADMIN in both namespaces",
     ("bind", "EADDRINUSE"): "another create of this container is under way",
 }
 

@@ -62,7 +62,7 @@ def detect() -> Host:
             f"the kernel is Linux {facts.release}",
             hint=f"run Linux {wanted} or newer (openat2, clone3, mount_setattr, cgroup.kill)",
         )
-    hierarchies = cgroup_hierarchies(read_text("/proc/self/mountinfo"), _own_cgroups())
+    hierarchies = cgroup_hierarchies(read_text("/proc/self/mountinfo"), own_cgroups())
     return Host(
         kernel=kernel,
         machine=facts.machine,
@@ -87,7 +87,8 @@ def in_user_namespace(uid_map: str) -> bool:
     return uid_map.split() != ["0", "0", "4294967295"]
 
 
-def _own_cgroups() -> dict[str, str]:
+def own_cgroups() -> dict[str, str]:
+    """Return the controllers column of /proc/self/cgroup -> the path of this process there."""
     # /proc/self/cgroup, cgroups(7): "4:memory:/path"; cgroup2 is "0::/path".
     own: dict[str, str] = {}
     for line in read_text("/proc/self/cgroup").rstrip("\n").split("\n"):

@@ -10,6 +10,7 @@ import sys
 
 from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.errors import Failure, StepError, hint_of, why_of
+from aisbx_runtime.oci.kernel.filter import NEW_LISTENER
 from aisbx_runtime.oci.kernel.process import (
     PR_SET_DUMPABLE,
     PR_SET_PDEATHSIG,
@@ -57,6 +58,9 @@ def main(job: Job, at: World, channel: InitSide) -> NoReturn:
     try:
         _settle()
         channel.wait_for_go()
+        if at.listener_socket_fd >= 0:
+            # It must end with create's message, and that is not ours to wait for.
+            os.close(at.listener_socket_fd)
         prctl(PR_SET_DUMPABLE, 0)
         phase = ""
         for place in job.steps:
@@ -64,6 +68,10 @@ def main(job: Job, at: World, channel: InitSide) -> NoReturn:
                 channel.prepared()
             phase = place[1].name
             place[2].apply(at)
+            if at.listener_fd >= 0:
+                # The first call after the filter: whoever listens may have to answer all others.
+                channel.listener(at.listener_fd)
+                at.listener_fd = -1
             # prctl(2): a change of ids has cleared it.
             prctl(PR_SET_PDEATHSIG, _SIGKILL)
         place = None
@@ -115,7 +123,9 @@ def _run_start_hooks(job: Job, at: World) -> None:
 def _become_stub(job: Job, at: World, start_fd: int, kind: int) -> None:
     # The stub holds no host file: /proc/self/exe of what enters the container is a sealed memfd
     # (CVE-2019-5736), and the interpreter's memory is gone with the execve.
-    filter_fd = at.filter_fd if at.filter_fd >= 0 and job.process.no_new_privileges else -1
+    # Who listens has to hear of the calls that the stub would make first: that filter is on.
+    is_left = job.process.no_new_privileges and not job.filter_flags & NEW_LISTENER
+    filter_fd = at.filter_fd if at.filter_fd >= 0 and is_left else -1
     for fd in (start_fd, filter_fd):
         if fd >= 0:
             os.set_inheritable(fd, True)  # noqa: FBT003

@@ -125,11 +125,40 @@ def joining_a_user(bundle: Bundle, other: Container) -> None:
     bundle.namespace("cgroup")
 
 
+def mounted_in_every_way(bundle: Bundle) -> None:
+    """An id mapped source, a symlink that is copied, covered and not followed; remounts."""
+    minimal(bundle)
+    source = f"{bundle.path}/volume"
+    os.makedirs(source, exist_ok=True)
+    if not os.path.islink(f"{source}/link"):
+        os.symlink("nowhere", f"{source}/link")
+    mapping = [{"containerID": 0, "hostID": 5000, "size": 100}]
+    bundle.mount("/mnt", "tmpfs", "tmpfs")
+    bundle.mount("/mnt", "bind", source, "bind", "remount", "nosuid")
+    bundle.mount("/mnt", "tmpfs", "tmpfs", "remount", "size=64k")
+    bundle.mount("/srv", "bind", source, "rbind", "ridmap")
+    bundle.config["mounts"][-1].update(uidMappings=mapping, gidMappings=mapping)
+    bundle.mount("/mnt/copied", "bind", f"{source}/link", "bind", "copy-symlink")
+    bundle.mount("/mnt/covered", "bind", f"{source}/link", "bind", "src-nofollow", "dest-nofollow")
+
+
+def scheduled(bundle: Bundle) -> None:
+    """What container init sets for itself and its program, and the cpuset that comes before."""
+    minimal(bundle)
+    bundle.resources(cpu={"cpus": "0", "mems": "0"})
+    bundle.config["process"]["scheduler"] = {"policy": "SCHED_BATCH", "nice": 1}
+    bundle.config["process"]["ioPriority"] = {"class": "IOPRIO_CLASS_BE", "priority": 4}
+    bundle.config["linux"]["personality"] = {"domain": "LINUX32"}
+    bundle.config["linux"]["memoryPolicy"] = {"mode": "MPOL_PREFERRED", "nodes": "0"}
+
+
 PLAIN: dict[str, Callable[[Bundle], None]] = {
     "minimal": minimal,
     "podman": podman_like,
     "limits": limited,
     "hooks": hooked,
+    "mounts": mounted_in_every_way,
+    "scheduling": scheduled,
     "seccomp": filtered,
     "seccomp early": filtered_early,
 }

@@ -230,6 +230,18 @@ def test_exec_has_no_new_privileges_as_init(container):
     assert container.sh("grep NoNewPrivs /proc/self/status").split() == ["NoNewPrivs:", "1"]
 
 
+@pytest.mark.parametrize(
+    ("flag", "module"), [("--apparmor", "apparmor"), ("--process-label", "selinux")]
+)
+def test_exec_with_a_label_where_the_host_has_none_is_refused(container, flag, module):
+    if os.path.exists("/sys/module/apparmor") or os.path.exists("/sys/fs/selinux/enforce"):
+        pytest.skip("this host has labels")
+    result = container.exec("true", flags=[flag, "some_label"])
+
+    assert result.code == 255
+    assert module in result.err.lower()
+
+
 def test_exec_in_a_created_container_works(runtime, bundle):
     container = runtime.create(bundle)
 

@@ -40,6 +40,12 @@ def test_an_entry_of_the_list_is_a_state(runtime, bundle):
     assert entry["created"] == container.state()["created"]
 
 
+def test_the_list_names_the_owner(runtime, bundle):
+    runtime.create(bundle)
+
+    assert listed(runtime)[bundle.id]["owner"] == "root"
+
+
 @pytest.mark.parametrize("flag", ["-q", "--quiet"])
 def test_quiet_list_has_ids_only(runtime, bundle, flag):
     runtime.create(bundle)

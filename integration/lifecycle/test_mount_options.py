@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from integration.differences import known_of_runc
@@ -199,18 +197,3 @@ def test_flags_of_the_source_are_kept_by_a_bind(runtime, bundle, nested):
     bundle.mount("/mnt", "bind", f"{nested}/below", "rbind")
 
     assert "nosuid" in inside(runtime, bundle).options
-
-
-def test_an_idmapped_mount_shows_other_owners(runtime, bundle, tmp_path):
-    # podman 5 sends uidMappings of a mount, without a user namespace as well.
-    (tmp_path / "file").write_text("")
-    bundle.config["ociVersion"] = "1.2.0"
-    bundle.mount("/mnt", "bind", str(tmp_path), "bind", "idmap")
-    mapping = [{"containerID": 0, "hostID": 5000, "size": 100}]
-    bundle.config["mounts"][-1].update(uidMappings=mapping, gidMappings=mapping)
-    features = json.loads(runtime("features").ok().out)["linux"]
-    if not features.get("mountExtensions", {}).get("idmap", {}).get("enabled"):
-        pytest.skip("the features of this runtime do not name idmapped mounts")
-    result = runtime.run(bundle, "stat -c %u /mnt/file")
-
-    assert result.ok().out == "5000\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import signal
 
@@ -211,6 +212,31 @@ def test_a_filter_works_without_no_new_privileges(bundle, calls):
     seccomp(bundle, rule(ERRNO, "mkdirat"))
 
     assert calls("mkdirat") == {"mkdirat": errno.EPERM}
+
+
+@pytest.mark.parametrize("program", ["/bin/true", "true"])
+def test_a_profile_older_than_the_kernel_works_without_no_new_privileges(runtime, bundle, program):
+    # Then container init carries the filter already when it looks up and starts the program.
+    bundle.config["process"]["noNewPrivileges"] = False
+    recent = ("faccessat2", "close_range", "openat2", "clone3")
+    seccomp(bundle, rule(ERRNO, *recent))
+    bundle.args(program)
+
+    assert (runtime.run(bundle).code, runtime.run(bundle).err) == (0, "")
+
+
+def test_a_program_of_another_user_stays_refused_under_an_old_profile(runtime, bundle):
+    bundle.config["process"]["noNewPrivileges"] = False
+    seccomp(bundle, rule(ERRNO, "faccessat2"))
+    bundle.file("mine", "#!/bin/sh\n")
+    os.chmod(f"{bundle.rootfs}/mine", 0o700)
+    bundle.config["process"]["user"] = {"uid": 1000, "gid": 1000}
+    bundle.config["process"]["capabilities"] = {}
+    bundle.args("/mine")
+    result = runtime.run(bundle)
+
+    assert result.code != 0
+    assert "permission denied" in result.err
 
 
 def test_a_filter_works_for_a_user_without_capabilities(bundle, calls):

@@ -30,6 +30,7 @@ CASES = {
     "podman4-rootless": ("rootless",),
     "podman4-userns": ROOT,
     "podman5": ROOT,
+    "podman5-idmap": ROOT,
     "runc-spec": ROOT,
     "runc-spec-rootless": ("user", "rootless"),
 }

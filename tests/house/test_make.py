@@ -113,7 +113,8 @@ def test_every_package_of_the_list_has_group_name_and_probe() -> None:
     lines = [line for line in text_of("setup/packages.txt").splitlines() if line and line[0] != "#"]
 
     assert [line for line in lines if len(line.split()) != 3] == []
-    assert {line.split()[0] for line in lines} == {"build", "run", "runc", "test"}
+    groups = {"build", "run", "runc", "test", "conformance"}
+    assert {line.split()[0] for line in lines} == groups
 
 
 def test_a_plain_user_without_sudo_is_told_what_to_ask_for(tmp_path) -> None:

@@ -19,8 +19,14 @@ _syscall.restype = ctypes.c_long
 
 # Numbers from 424 on are the same on every architecture; glibc exports the rest as functions,
 # but for these few (include/uapi/asm-generic/unistd.h, arch/x86/entry/syscalls/syscall_64.tbl).
-_X86_64 = {"keyctl": 250, "seccomp": 317, "bpf": 321}
-_ARM64 = {"keyctl": 219, "seccomp": 277, "bpf": 280}
+_X86_64 = {
+    "keyctl": 250, "seccomp": 317, "bpf": 321,
+    "set_mempolicy": 238, "ioprio_set": 251, "sched_setattr": 314,
+}  # fmt: skip
+_ARM64 = {
+    "keyctl": 219, "seccomp": 277, "bpf": 280,
+    "set_mempolicy": 237, "ioprio_set": 30, "sched_setattr": 274,
+}  # fmt: skip
 NUMBERS = {
     "pidfd_send_signal": 424,
     "open_tree": 428,
@@ -28,6 +34,7 @@ NUMBERS = {
     "fsopen": 430,
     "fsconfig": 431,
     "fsmount": 432,
+    "fspick": 433,
     "clone3": 435,
     "close_range": 436,
     "openat2": 437,

@@ -21,12 +21,20 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
 
 
-def install_filter(program: bytes, flags: int) -> None:
+NEW_LISTENER = 8  # SECCOMP_FILTER_FLAG_NEW_LISTENER
+
+
+def install_filter(program: bytes, flags: int) -> int:
     """Install a BPF program (an array of struct sock_filter) with SECCOMP_FILTER_FLAG_* flags.
 
+    Return the listener's fd, which is close-on-exec, with NEW_LISTENER; else -1.
     Raises KernelError EINVAL: bad program or flag; EACCES: neither no_new_privs nor CAP_SYS_ADMIN.
     """
     described = _Program(len(program) // INSTRUCTION_BYTES, program)
-    if syscall("seccomp", SECCOMP_SET_MODE_FILTER, flags, ctypes.byref(described)) > 0:
+    result = syscall("seccomp", SECCOMP_SET_MODE_FILTER, flags, ctypes.byref(described))
+    if flags & NEW_LISTENER:
+        return result
+    if result > 0:
         # seccomp(2): with TSYNC a positive result is the thread that could not be synchronised.
         raise kernel_error(errno.ESRCH, "seccomp")
+    return -1

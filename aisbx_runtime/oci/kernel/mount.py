@@ -31,12 +31,16 @@ FSCONFIG_SET_FLAG = 0
 FSCONFIG_SET_STRING = 1
 FSCONFIG_SET_FD = 5
 FSCONFIG_CMD_CREATE = 6
+FSCONFIG_CMD_RECONFIGURE = 7
+FSPICK_CLOEXEC = 0x1
+FSPICK_EMPTY_PATH = 0x8
 FSMOUNT_CLOEXEC = 0x1
 
 MOUNT_ATTR_RDONLY = 0x1
 MOUNT_ATTR_NOSUID = 0x2
 MOUNT_ATTR_NODEV = 0x4
 MOUNT_ATTR_NOEXEC = 0x8
+MOUNT_ATTR_IDMAP = 0x100000
 
 MS_REC = 0x4000  # include/uapi/linux/mount.h
 MS_UNBINDABLE = 1 << 17
@@ -111,11 +115,28 @@ def fsconfig_string(context_fd: int, key: str, value: str) -> None:
 
 def fsconfig_create(context_fd: int) -> None:
     """Create the file system that the context describes."""
+    _fsconfig_command(context_fd, FSCONFIG_CMD_CREATE)
+
+
+def fsconfig_reconfigure(context_fd: int) -> None:
+    """Give the file system of a context made by `fspick` its new options."""
+    _fsconfig_command(context_fd, FSCONFIG_CMD_RECONFIGURE)
+
+
+def _fsconfig_command(context_fd: int, command: int) -> None:
     try:
-        syscall("fsconfig", context_fd, FSCONFIG_CMD_CREATE, None, None, 0)
+        syscall("fsconfig", context_fd, command, None, None, 0)
     except KernelError as error:
         error.filename = _complaint(context_fd, "")
         raise
+
+
+def fspick(fd: int, *, path: str = "") -> int:
+    """Return a context to reconfigure the file system of the mount that `fd` is the root of.
+
+    Raises KernelError EPERM where the file system belongs to an outer user namespace.
+    """
+    return syscall("fspick", fd, b"", FSPICK_CLOEXEC | FSPICK_EMPTY_PATH, path=path)
 
 
 def _complaint(context_fd: int, shown: str) -> str:
@@ -152,6 +173,17 @@ def mount_setattr(
     syscall("mount_setattr", fd, b"", flags, ctypes.byref(attr), ctypes.sizeof(attr), path=path)
 
 
+def map_ids(fd: int, user_namespace_fd: int, *, recursive: bool, path: str = "") -> None:
+    """Map the ids of the files below the detached mount `fd` as the user namespace does.
+
+    Raises KernelError EINVAL: the file system knows no id mapping, or the mount is attached;
+    EPERM: it is mapped already, or its file system belongs to an outer user namespace.
+    """
+    attr = _MountAttr(MOUNT_ATTR_IDMAP, 0, 0, user_namespace_fd)
+    flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
+    syscall("mount_setattr", fd, b"", flags, ctypes.byref(attr), ctypes.sizeof(attr), path=path)
+
+
 def pivot_root_here() -> None:
     """Make the working directory the root, with the old root stacked on it. See pivot_root(2)."""
     check(libc.pivot_root(b".", b"."), "pivot_root", ".")
@@ -160,6 +192,16 @@ def pivot_root_here() -> None:
 def umount_detach(path: str) -> None:
     """Detach the mount at `path`, a path that nobody hostile can change. See umount2(2)."""
     check(libc.umount2(os.fsencode(path), MNT_DETACH), "umount2", path)
+
+
+def umount_fd(proc_fd: int, fd: int, *, path: str = "") -> None:
+    """Detach the mount that `fd` is the root of; `proc_fd` is a procfs that is to be trusted.
+
+    umount2(2) takes a path only. Changes the working directory to `proc_fd`.
+    Raises KernelError EINVAL: nothing is mounted there, or it is locked.
+    """
+    os.fchdir(proc_fd)
+    check(libc.umount2(f"self/fd/{fd}".encode(), MNT_DETACH), "umount2", path)
 
 
 def mount_at_fd(source: str, target_fd: int, fs_type: str, data: str) -> None:

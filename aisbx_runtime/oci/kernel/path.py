@@ -142,6 +142,11 @@ def make_file_in_root(root_fd: int, path: str, mode: int = 0o644) -> int:
     except KernelError as error:
         if error.errno != errno.ENOENT:
             raise
+    return make_last_in_root(root_fd, path, mode=mode)
+
+
+def make_last_in_root(root_fd: int, path: str, *, mode: int = 0o644) -> int:
+    """Open the last name of `path` itself, a symlink too, as O_PATH; a missing one gets a file."""
     parent, name = split(path)
     parent_fd = make_dirs_in_root(root_fd, parent)
     try:

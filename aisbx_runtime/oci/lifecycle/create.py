@@ -16,7 +16,7 @@ from aisbx_runtime.oci.hooks import run as run_hook
 from aisbx_runtime.oci.kernel.signal import reap, reap_helper, send_signal
 from aisbx_runtime.oci.lifecycle import attempt
 from aisbx_runtime.oci.lifecycle import bundle as bundles
-from aisbx_runtime.oci.lifecycle.delete import kill_cgroup, remove_cgroups
+from aisbx_runtime.oci.lifecycle.delete import kill_cgroup, remove_cgroups, remove_resctrl_groups
 from aisbx_runtime.oci.plan import rootfs, seccomp
 from aisbx_runtime.oci.plan.build import Options, build
 from aisbx_runtime.oci.plan.step import INIT, World
@@ -24,6 +24,7 @@ from aisbx_runtime.oci.record import record, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from aisbx_runtime.oci.channel import CreateSide
     from aisbx_runtime.oci.cli import Call
     from aisbx_runtime.oci.console import Relay
     from aisbx_runtime.oci.container import Container
@@ -81,8 +82,12 @@ class ContainerWorld(World):
         status = containers.CREATED if kind == "startContainer" else CREATING
         state = containers.state_of(self._container, facts, status=status)
         text = jsontext.dump(state).encode()
-        # startContainer hooks run where the bundle is out of reach.
-        directory = None if kind == "startContainer" else self.bundle
+        # startContainer hooks run where the bundle is out of reach; createContainer hooks start in
+        # the rootfs, as under runc: they are there to change it.
+        directory = {
+            "startContainer": None,
+            "createContainer": self._facts.text("rootfs"),
+        }.get(kind, self.bundle)
         for hook in hooks:
             run_hook(kind, hook, text, directory)
 
@@ -226,7 +231,7 @@ def _make(
         create_side.expect("prepared")
         attempt.apply_phase(plan, "hooks", at, call)
         create_side.go()
-        create_side.expect("ready")
+        _wait_until_ready(create_side, request, container, facts, at)
         if not job.start_hooks:
             create_side.wait_for_end()
         attempt.apply_phase(plan, "limits", at, call)
@@ -235,9 +240,24 @@ def _make(
         at.pid = 0
         raise attempt.why_it_died(status, plan.cgroups) from None
     container.save(facts.with_fields(complete=True))
+    if call.values.text("pidfd-socket"):
+        from aisbx_runtime.oci.lifecycle import pidfd_socket
+
+        pidfd_socket.send(call.values.text("pidfd-socket"), at.pidfd, pidfd_socket.CONTAINER)
     if request.pid_file:
         container.own("file", attempt.temporary_of(request.pid_file))
         attempt.write_pid_file(request.pid_file, at.pid)
+
+
+def _wait_until_ready(
+    create_side: CreateSide, request: Request, container: Container, facts: Facts, at: World
+) -> None:
+    if at.listener_socket_fd >= 0:
+        from aisbx_runtime.oci.lifecycle import listener
+
+        state = containers.state_of(container, facts, status=CREATING)
+        listener.forward(create_side, at, request.spec, state)
+    create_side.expect("ready")
 
 
 def _job(request: Request, container: Container) -> init.Job:
@@ -278,6 +298,7 @@ def _undo(container: Container, at: World, error: BaseException) -> None:
             # What hooks have left running there; the death of init has taken nobody along.
             kill_cgroup(container, facts)
         remove_cgroups(container, facts)
+        remove_resctrl_groups(container, failed=True)
         container.remove()
     except (OSError, Failure) as second:
         attempt.note_leftover(error, container.path, second)

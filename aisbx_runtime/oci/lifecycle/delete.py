@@ -43,6 +43,7 @@ def destroy(container: Container, facts: Facts) -> None:
     """Kill what is left of a locked container, remove everything, run poststop hooks."""
     _kill(facts, container)
     remove_cgroups(container, facts)
+    remove_resctrl_groups(container, failed=not facts.flag("complete"))
     _remove_files(container)
     # Read before the directory goes, run after everything is gone (runtime.md, lifecycle 12).
     poststop = facts.mapping("hooks").get("poststop")
@@ -108,6 +109,19 @@ def remove_cgroups(container: Container, facts: Facts) -> None:
             except OSError:
                 # A parent that others use by now, or that is gone already.
                 continue
+
+
+def remove_resctrl_groups(container: Container, *, failed: bool) -> None:
+    """Remove what create has made in resctrl.
+
+    A class of service that config.json names outlives its container, but no failed create.
+    """
+    own = container.owned("resctrl-until-created") if failed else []
+    own += container.owned("resctrl")
+    if own:
+        from aisbx_runtime.oci.plan import rdt
+
+        rdt.remove(own)
 
 
 def _remove_files(container: Container) -> None:

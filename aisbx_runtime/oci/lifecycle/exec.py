@@ -128,7 +128,7 @@ def _open_root(pid: int) -> int:
 
 def plan_of(call: Call, spec: Spec, wanted: Process, host: Host, facts: Facts) -> Plan:
     """Return the steps of exec, in phases as create has them."""
-    flags, user_namespace = _namespaces_to_join(facts.number("pid"))
+    flags, user_namespace = namespaces_to_join(facts.number("pid"))
     labels = lsm.steps(wanted)
     set_groups = exec_process.sets_groups(spec, wanted, facts.number("pid"))
     inside: list[Step] = [
@@ -142,26 +142,81 @@ def plan_of(call: Call, spec: Spec, wanted: Process, host: Host, facts: Facts) -
         *labels,
     ]  # fmt: skip
     confined = process.steps(
-        wanted, host, filter_flags=seccomp.flags_of(spec), set_groups=set_groups
+        wanted, spec.linux, host, filter_flags=seccomp.flags_of(spec), set_groups=set_groups
     )
     outside = stdio.mappings_of(hosts.read_text(f"/proc/{facts.number('pid')}/uid_map"))
     given = stdio.steps(wanted.user.uid, outside if user_namespace else None)
     rootless = host.user_namespace or host.euid != 0
-    cgroups = {path: JoinCgroup(path, path, rootless) for path in facts.texts("cgroups")}
+    joined = cgroups_to_join(call, tuple(facts.texts("cgroups")), facts.number("pid"), host)
+    cgroups = {path: JoinCgroup(path, path, rootless) for path in joined}
     roomy = [path for path in cgroups if has_room(path)]
+    # A memory policy must find the cpuset it is for: a later move would renumber its nodes.
+    waits = spec.linux.memory_policy is not None
+    run_first_on, run_on = _affinity(wanted)
     steps: dict[str, tuple[str, list[Step]]] = {
-        "host": (RUNTIME, seccomp.host_steps(spec, host, f"{call.root()}/.cache/seccomp")),
+        "host": (
+            RUNTIME,
+            [*seccomp.host_steps(spec, host, f"{call.root()}/.cache/seccomp"), *run_first_on],
+        ),
+        "adopt": (
+            RUNTIME,
+            [
+                *score.steps(wanted, host),
+                *given,
+                *_resctrl(spec, facts),
+                *[cgroups[path] for path in roomy if waits],
+            ],
+        ),
         # At once where there is room: a move waits 15 ms for an RCU grace period meanwhile.
-        "adopt": (RUNTIME, [*score.steps(wanted, host), *given]),
-        "join": (RUNTIME, [cgroups[path] for path in roomy]),
+        "join": (RUNTIME, [cgroups[path] for path in roomy if not waits]),
         "rootfs": (INIT, inside),
         "process": (INIT, confined),
         # Only now, when the stub waits: the Python heap of the child is not charged to a
         # container that may be smaller than it.
-        "limits": (RUNTIME, [cgroups[path] for path in cgroups if path not in roomy]),
+        "limits": (
+            RUNTIME,
+            [*[cgroups[path] for path in cgroups if path not in roomy], *run_on],
+        ),
     }
     phases = [Phase(name, side, tuple(found)) for name, (side, found) in steps.items()]
     return Plan(tuple(phases), Birth((), (), intermediate=False, time_offsets=()), (), ())
+
+
+def _resctrl(spec: Spec, facts: Facts) -> list[Step]:
+    if spec.linux.intel_rdt is None:
+        return []
+    from aisbx_runtime.oci.plan import rdt
+
+    return rdt.join_steps(spec.linux.intel_rdt, facts.text("id"))
+
+
+def _affinity(wanted: Process) -> tuple[list[Step], list[Step]]:
+    """Return what is done about CPUs before the birth, and when the process is in its cgroup."""
+    may_run_anywhere = len(os.sched_getaffinity(0)) >= (os.cpu_count() or 0)
+    if wanted.exec_cpu_affinity is None and may_run_anywhere:
+        return [], []
+    from aisbx_runtime.oci.plan import scheduling
+
+    return scheduling.affinity_steps(wanted)
+
+
+def cgroups_to_join(call: Call, paths: tuple[str, ...], pid: int, host: Host) -> tuple[str, ...]:
+    """Return the container's cgroups, or those below them that --cgroup names."""
+    words = call.values.list("cgroup")
+    if words:
+        from aisbx_runtime.oci.lifecycle import exec_cgroup
+
+        return exec_cgroup.below(words, paths, host)
+    try:
+        # cgroups(7): where children have controllers there can be no process beside them.
+        if not paths or not hosts.read_text(f"{paths[0]}/cgroup.subtree_control").strip():
+            return paths
+    except FileNotFoundError:
+        # Without cgroup v2.
+        return paths
+    from aisbx_runtime.oci.lifecycle import exec_cgroup
+
+    return exec_cgroup.beside_init(paths, pid, host)
 
 
 def has_room(cgroup_path: str) -> bool:
@@ -180,7 +235,7 @@ def has_room(cgroup_path: str) -> bool:
     return True
 
 
-def _namespaces_to_join(pid: int) -> tuple[int, bool]:
+def namespaces_to_join(pid: int) -> tuple[int, bool]:
     """Return the flags of the namespaces that differ from ours, and whether the user's does."""
     flags = 0
     for flag, name in TYPES.values():
@@ -218,12 +273,22 @@ def _start(call: Call, plan: Plan, spec: Spec, wanted: Process, at: ExecWorld) -
         create_side.go()
         attempt.apply_phase(plan, "join", at, call)
         reap_helper(call.helper)
+        if at.listener_socket_fd >= 0:
+            from aisbx_runtime.oci.lifecycle import listener
+
+            container = containers.load(call.root(), call.values.words[0])
+            state = containers.state_of(container, container.facts(), status=RUNNING)
+            listener.forward(create_side, at, spec, state)
         create_side.expect("ready")
         create_side.wait_for_end()
         attempt.apply_phase(plan, "limits", at, call)
         if not call.values.flag("detach"):
             foreground.forward_signals(at.pidfd)
         attempt.let_go(near)
+        if call.values.text("pidfd-socket"):
+            from aisbx_runtime.oci.lifecycle import pidfd_socket
+
+            pidfd_socket.send(call.values.text("pidfd-socket"), at.pidfd, pidfd_socket.EXEC)
         if call.values.text("pid-file"):
             attempt.write_pid_file(call.values.text("pid-file"), at.pid)
     except BaseException as error:

@@ -49,6 +49,8 @@ def _from_flags(values: Values, base: Process) -> Process:
         user=_user(values, base.user),
         capabilities=_capabilities(values.list("cap"), base.capabilities),
         no_new_privileges=base.no_new_privileges or values.flag("no-new-privs"),
+        apparmor_profile=values.text("apparmor") or base.apparmor_profile,
+        selinux_label=values.text("process-label") or base.selinux_label,
     )
 
 

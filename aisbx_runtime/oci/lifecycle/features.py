@@ -10,8 +10,9 @@ from aisbx_runtime.oci import host as hosts
 from aisbx_runtime.oci import jsontext, report
 from aisbx_runtime.oci.kernel.namespaces import TYPES
 from aisbx_runtime.oci.lifecycle.version import SPEC_VERSION
+from aisbx_runtime.oci.plan import memory_policy
 from aisbx_runtime.oci.plan.process import KEEP_GROUPS
-from aisbx_runtime.oci.seccomp import FLAGS, compiler
+from aisbx_runtime.oci.seccomp import FLAGS, WAIT_KILLABLE_RECV, compiler
 from aisbx_runtime.oci.spec import capabilities, mount_options
 
 TYPE_CHECKING = False
@@ -23,34 +24,41 @@ HOOKS = (
     "prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop",
 )  # fmt: skip
 # Of the words that ask for a way of mounting, those that plan/refuse.py does not refuse.
-_WAYS = ("bind", "rbind", "tmpcopyup")
+_WAYS = (
+    "bind", "rbind", "remount", "tmpcopyup", "copy-symlink", "src-nofollow", "dest-nofollow",
+)  # fmt: skip
+_ID_MAPPED = ("idmap", "ridmap")
 
 
 def main(call: Call) -> int:
     """Print the document."""
     del call
-    report.out(jsontext.dump(document(hosts.detect())) + "\n")
+    from aisbx_runtime.oci.plan import idmap
+
+    found = document(hosts.detect(), maps_ids=idmap.works())
+    report.out(jsontext.dump(found) + "\n")
     return 0
 
 
-def _mount_options() -> list[str]:
+def _mount_options(*, maps_ids: bool) -> list[str]:
     tables = (
         mount_options.ATTRIBUTES,
         mount_options.RECURSIVE_ATTRIBUTES,
         mount_options.SUPERBLOCK,
         mount_options.PROPAGATION,
         _WAYS,
+        _ID_MAPPED if maps_ids else (),
     )
     return sorted({name for table in tables for name in table})
 
 
-def document(host: Host) -> dict[str, object]:
+def document(host: Host, *, maps_ids: bool = False) -> dict[str, object]:
     """Return the features of this runtime on this host."""
     return {
         "ociVersionMin": "1.0.0",
         "ociVersionMax": SPEC_VERSION,
         "hooks": list(HOOKS),
-        "mountOptions": _mount_options(),
+        "mountOptions": _mount_options(maps_ids=maps_ids),
         "linux": {
             "namespaces": sorted(TYPES),
             "capabilities": [
@@ -70,14 +78,18 @@ def document(host: Host) -> dict[str, object]:
                 "actions": sorted(compiler.ACTIONS),
                 "operators": sorted(compiler.OPERATORS),
                 "archs": sorted(compiler.ARCHITECTURES),
-                "knownFlags": sorted(FLAGS),
-                "supportedFlags": sorted(FLAGS),
+                "knownFlags": sorted([*FLAGS, WAIT_KILLABLE_RECV]),
+                "supportedFlags": sorted([*FLAGS, WAIT_KILLABLE_RECV]),
             },
             "apparmor": {"enabled": True},
             "selinux": {"enabled": True},
-            "intelRdt": {"enabled": False},
-            "mountExtensions": {"idmap": {"enabled": False}},
-            "netDevices": {"enabled": False},
+            "intelRdt": {"enabled": True, "schemata": True, "monitoring": True},
+            "mountExtensions": {"idmap": {"enabled": maps_ids}},
+            "netDevices": {"enabled": True},
+            "memoryPolicy": {
+                "modes": sorted(memory_policy.MODES),
+                "flags": sorted(memory_policy.FLAGS),
+            },
         },
         "annotations": {"dev.aisbx.runtime.version": aisbx_runtime.__version__},
         "potentiallyUnsafeConfigAnnotations": [KEEP_GROUPS],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aisbx_runtime.oci import container as containers
 from aisbx_runtime.oci import jsontext, report
+from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.errors import StateError, UsageError
 
 TYPE_CHECKING = False
@@ -36,13 +37,28 @@ def _states(root: str) -> list[dict[str, object]]:
     found: list[dict[str, object]] = []
     for container in containers.every(root):
         try:
-            found.append(containers.state_of(container, container.facts()))
+            state = containers.state_of(container, container.facts())
         except StateError:
             # Damaged: shown with what can be told, so that somebody deletes it.
             empty = containers.Facts({})
-            found.append(containers.state_of(container, empty, status=containers.STOPPED))
+            state = containers.state_of(container, empty, status=containers.STOPPED)
+        found.append({**state, "owner": _owner_of(container.path)})
         container.close()
     return found
+
+
+def _owner_of(path: str) -> str:
+    import pwd
+
+    try:
+        uid = os.stat(path).st_uid
+    except FileNotFoundError:
+        # Deleted since it was listed.
+        return ""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"#{uid}"
 
 
 def table(rows: list[list[str]]) -> str:

@@ -26,9 +26,9 @@ def main(call: Call) -> int:
         # Before the program can say that it is there: whoever reads that may signal us at once.
         foreground.forward_signals(at.pidfd)
     try:
-        start(container)
         if request.relay is not None:
             request.relay.receive()
+        start(container)
     except BaseException as error:
         try:
             destroy(container, container.facts())

@@ -47,17 +47,23 @@ def build(spec: Spec, host: Host, container_id: str, bundle: str, options: Optio
         raise SpecError("process: required to create a container", where="config.json")
     refuse.check(spec)
     rootfs.check(spec)
+    mounts.check(spec, host)
     cgroups = cgroup.plan(spec, host, container_id, options.cgroup_manager)
     # cgroup_namespaces(7): the root of a new cgroup namespace is where init is at that moment.
     joins_first = namespaces.is_new(spec, "cgroup")
+    first_limits = _first_limits(spec, cgroups)
+    groups, join_groups = _resctrl(spec, container_id)
     steps: dict[str, list[Step]] = {
-        "host": _host(spec, host, bundle, options, cgroups),
+        "host": [*_host(spec, host, bundle, options, cgroups), *groups],
         "birth": [namespaces.birth(spec, host)],
         # The parent must write the id maps (user_namespaces(7)).
         "adopt": [
             *namespaces.adopt_steps(spec, host),
             *score.steps(spec.process, host),
             *stdio.steps(spec.process.user.uid, _mappings(spec)),
+            *_net_devices(spec),
+            *join_groups,
+            *first_limits,
             *(cgroups.join if joins_first else []),
         ],
         "rootfs": _rootfs(spec, host, container_id, bundle, options, cgroups),
@@ -75,13 +81,14 @@ def build(spec: Spec, host: Host, container_id: str, bundle: str, options: Optio
         "confine": _confine(spec, spec.process),
         "process": process.steps(
             spec.process,
+            spec.linux,
             host,
             filter_flags=seccomp.flags_of(spec),
             set_groups=sets_groups(spec, spec.process, host),
         ),
         # Only now, when the stub waits: memory.max would kill init, whose Python heap is larger
         # than the smallest containers, and cpu.max would slow down everything above.
-        "limits": list(cgroups.limits),
+        "limits": [one for one in cgroups.limits if one not in first_limits],
     }
     return Plan(
         phases=tuple([Phase(name, side, tuple(steps[name])) for name, side in PHASES]),
@@ -126,7 +133,6 @@ def _rootfs(
 ) -> list[Step]:
     propagation = rootfs.inherited(spec)
     mounted: list[Step] = []
-    late: list[Step] = []
     for index, one in enumerate(spec.mounts):
         if one.type == "cgroup" and not mounts.is_bind(one):
             from aisbx_runtime.oci.plan import cgroup_mount
@@ -134,8 +140,6 @@ def _rootfs(
             mounted.extend(cgroup_mount.steps(index, one, spec, host, cgroups))
             continue
         mounted.extend(mounts.steps_of(index, one, propagation=propagation))
-        if mounts.is_read_only_dev(one):
-            late.append(mounts.MakeMountReadOnly(one.destination, f"mounts[{index}]"))
     keyring: list[Step] = []
     if not options.no_new_keyring:
         keyring = [process.JoinKeyring(process.KEYRING + container_id, "runtime default")]
@@ -151,7 +155,6 @@ def _rootfs(
         *([rootfs.MakeWorkingDirectory(spec.process.cwd, "process.cwd")] if spec.process else []),
         # Devices after mounts: they belong into the tmpfs on /dev.
         *devices.init_steps(spec, host),
-        *late,
     ]
 
 
@@ -161,14 +164,42 @@ def _needs_proc(spec: Spec) -> bool:
 
 def _confine(spec: Spec, process_: Process) -> list[Step]:
     return [
-        # The terminal before the root is read-only: /dev/console may have to be made.
+        # The terminal before the root or /dev is read-only: /dev/console may have to be made.
         *terminal.steps(process_, console=rootfs.has_mount_namespace(spec)),
+        *mounts.late_steps(spec),
         *rootfs.confine_steps(spec),
         # Names and sysctls before /proc/sys becomes read-only.
         *names.confine_steps(spec),
         *lsm.steps(process_),
         *paths.confine_steps(spec),
     ]
+
+
+def _resctrl(spec: Spec, container_id: str) -> tuple[list[Step], list[Step]]:
+    """Return what is made in resctrl, and how container init gets into it."""
+    if spec.linux.intel_rdt is None:
+        return [], []
+    from aisbx_runtime.oci.plan import rdt
+
+    wanted = spec.linux.intel_rdt
+    return rdt.steps(wanted, container_id), rdt.join_steps(wanted, container_id)
+
+
+def _net_devices(spec: Spec) -> list[Step]:
+    if not spec.linux.net_devices:
+        return []
+    from aisbx_runtime.oci.plan import net_devices
+
+    return net_devices.steps(spec.linux.net_devices)
+
+
+def _first_limits(spec: Spec, cgroups: CgroupPlan) -> list[Step]:
+    """Return the limits that what container init sets for itself depends on."""
+    if spec.linux.memory_policy is None:
+        return []
+    from aisbx_runtime.oci.plan.memory_policy import CPUSET_ORIGIN
+
+    return [one for one in cgroups.limits if one.origin == CPUSET_ORIGIN]
 
 
 def _mappings(spec: Spec) -> tuple[IdMapping, ...] | None:

@@ -89,10 +89,11 @@ def update(
 ) -> tuple[Step, ...]:
     """Return the steps that change only the limits given, in the cgroup that `paths` are.
 
-    Device rules are not changed: engines send none, and runc ignores them.
+    Device rules are not changed: engines send none, and runc ignores them. Limits are never
+    optional here: somebody asks for this one now.
     """
     places = tuple([place_at(path, host) for path in paths])
-    optional = is_optional(host)
+    optional = False
     zero_is_a_limit = _minor_version(oci_version) >= (1, 3)
     wanted = _settings(resources, places, zero_is_a_limit=zero_is_a_limit)
     used = _enforceable(wanted, places, optional=optional)

@@ -1,4 +1,4 @@
-"""Which devices a container may use: linux.resources.devices, the devices it gets, the defaults.
+"""Which devices a container may use: linux.resources.devices, and the defaults.
 
 Pure. How v1 and v2 enforce the rules lives in `cgroup_v1` and `cgroup_v2`.
 """
@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from aisbx_runtime.oci.spec.model import DeviceRule, Linux
 
 _ACCESS = {"m": MKNOD, "r": READ, "w": WRITE}
-# config-linux.md, types of linux.devices -> types of rules: u is an unbuffered character device.
-_KIND_OF_NODE = {"c": "c", "u": "c", "b": "b"}
 
 # Allowed whatever the rules say, since config-linux.md "Default devices" puts them into every
 # container (runc: specconv.AllowedDevices). /dev/console is a pty there, so 136:*; 5:1 would be
@@ -43,22 +41,8 @@ def rules_of(linux: Linux) -> tuple[Rule, ...]:
     given = linux.resources.devices if linux.resources is not None else ()
     if not given:
         return ()
-    nodes = [
-        Rule(
-            allow=True,
-            kind=_KIND_OF_NODE[device.type],
-            major=device.major,
-            minor=device.minor,
-            access=EVERY_ACCESS,
-        )
-        for device in linux.devices
-        if device.type in _KIND_OF_NODE
-    ]
-    return (
-        *[_rule(index, rule) for index, rule in enumerate(given)],
-        *DEFAULTS,
-        *nodes,
-    )
+    # A node of linux.devices needs a rule of its own to be opened: engines send both.
+    return (*[_rule(index, rule) for index, rule in enumerate(given)], *DEFAULTS)
 
 
 def _rule(index: int, rule: DeviceRule) -> Rule:

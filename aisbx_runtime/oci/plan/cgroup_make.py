@@ -80,12 +80,48 @@ def _make(wanted: MakeCgroup, at: World) -> None:
         made = _make_directory(directory, at)
         for file in wanted.inherited:
             _inherit(file, parent, directory)
-        if index == len(names) and not made and _has_processes(directory):
+        if index < len(names) or made:
+            continue
+        if _is_frozen(directory):
+            # Container init would stop for ever in the moment it joins.
+            raise StepError(
+                # runc's words
+                f"container's cgroup unexpectedly frozen: {directory}",
+                where=wanted.origin,
+                hint="thaw it, or let linux.cgroupsPath name another",
+            )
+        if _has_processes(directory):
             raise StepError(
                 f"cgroup {directory} is not empty",
                 where=wanted.origin,
                 hint="end the processes in it, or let linux.cgroupsPath name another",
             )
+        _make_anew(directory, at)
+        for file in wanted.inherited:
+            _inherit(file, parent, directory)
+
+
+def _make_anew(directory: str, at: World) -> None:
+    """Replace an empty cgroup that somebody has left: its limits and its past are not ours.
+
+    One that cgroup.kill was ever written to kills whoever is born in it (seen on Linux 6.18:
+    clone3 compares the kill_seq of the caller's cgroup with that of the target).
+    """
+    try:
+        os.rmdir(directory)
+    except OSError:
+        # It has cgroups below, or has become somebody's: then it is used as it is.
+        return
+    _make_directory(directory, at)
+
+
+def _is_frozen(directory: str) -> bool:
+    # Of v1's freezer, of v2; in other hierarchies neither is there.
+    for name, thawed in (("freezer.state", "THAWED"), ("cgroup.freeze", "0")):
+        path = f"{directory}/{name}"
+        if os.path.exists(path):
+            return read_file(path).strip() != thawed
+    return False
 
 
 def _make_directory(path: str, at: World) -> bool:

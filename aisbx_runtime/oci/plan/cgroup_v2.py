@@ -176,8 +176,13 @@ def memory(wanted: Memory) -> Settings:
 
 def check_memory(wanted: Memory) -> None:
     """Refuse what neither version of cgroups can do. 0 is unset, as runc has it."""
-    if wanted.kernel is not None and wanted.kernel > 0:
-        # Deprecated in Linux 5.4, gone in 5.16: the file of v1 fails with EOPNOTSUPP.
+    if (
+        wanted.kernel is not None
+        and wanted.kernel > 0
+        and not 0 < (wanted.limit or 0) <= wanted.kernel
+    ):
+        # Deprecated in Linux 5.4, gone in 5.16: the file of v1 fails with EOPNOTSUPP. A limit of
+        # all memory that is no higher holds for the kernel's part of it as well.
         raise refuse("memory.kernel", "kernel memory counts as memory")
     if wanted.use_hierarchy is False:
         raise refuse("memory.useHierarchy", "since Linux 5.11 every hierarchy is counted as one")

@@ -8,9 +8,14 @@ from __future__ import annotations
 import stat
 
 from aisbx_runtime.oci import system as os
-from aisbx_runtime.oci.errors import Failure, KernelError, why_of
+from aisbx_runtime.oci.errors import Failure, HostError, KernelError, why_of
 from aisbx_runtime.oci.kernel import mount
-from aisbx_runtime.oci.kernel.mount import AT_FDCWD, AT_RECURSIVE, OPEN_TREE_CLONE
+from aisbx_runtime.oci.kernel.mount import (
+    AT_FDCWD,
+    AT_RECURSIVE,
+    AT_SYMLINK_NOFOLLOW,
+    OPEN_TREE_CLONE,
+)
 from aisbx_runtime.oci.kernel.path import (
     PROC_SUPER_MAGIC,
     RESOLVE_IN_ROOT,
@@ -18,6 +23,7 @@ from aisbx_runtime.oci.kernel.path import (
     fs_type_of,
     make_dirs_in_root,
     make_file_in_root,
+    make_last_in_root,
     open_in_root,
     openat2,
 )
@@ -27,6 +33,7 @@ from aisbx_runtime.oci.spec.mount_options import MountOptions, resolve
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from aisbx_runtime.oci.host import Host
     from aisbx_runtime.oci.plan.step import Step, World
     from aisbx_runtime.oci.spec.model import Mount, Spec
 
@@ -50,14 +57,17 @@ class OpenSource:
     recursive: bool
     key: str
     origin: str
+    nofollow: bool = False
 
     def describe(self) -> str:
         """Return one line, in the imperative."""
-        return f"take {self.source}{' with all below it' if self.recursive else ''}"
+        what = f"the symlink {self.source} itself" if self.nofollow else self.source
+        return f"take {what}{' with all below it' if self.recursive else ''}"
 
     def apply(self, at: World) -> None:
         """Clone it; the fd is inherited by container init."""
         flags = OPEN_TREE_CLONE | (AT_RECURSIVE if self.recursive else 0)
+        flags |= AT_SYMLINK_NOFOLLOW if self.nofollow else 0
         at.trees[self.key] = mount.open_tree(AT_FDCWD, self.source, flags)
 
 
@@ -74,22 +84,24 @@ class BindMount:
 
     def describe(self) -> str:
         """Return one line, in the imperative."""
-        return f"bind {self.source} at {self.target}{_shown(self.options)}"
+        return f"bind {self.source} at {self.target}{shown(self.options)}"
 
     def apply(self, at: World) -> None:
         """Set propagation and flags while it is detached, then move it to its target."""
         tree_fd = at.trees.pop(self.key)
-        _check_proc(self.target, tree_fd)
         if self.options.propagation != mount.MS_SHARED:
             # What stays shared with the source must keep its peers (mount_namespaces(7)).
             mount.mount_setattr(
                 tree_fd, propagation=self.propagation, recursive=True, path=self.target
             )
-        _set_options(tree_fd, self.options, self.target)
+        set_options(tree_fd, self.options, self.target)
         if stat.S_ISDIR(os.fstat(tree_fd).st_mode):
             target_fd = make_dirs_in_root(at.root_fd, self.target)
+        elif self.options.dest_nofollow:
+            target_fd = make_last_in_root(at.root_fd, self.target)
         else:
             target_fd = make_file_in_root(at.root_fd, self.target)
+        _check_proc(self.target, target_fd, is_proc=fs_type_of(tree_fd) == PROC_SUPER_MAGIC)
         _attach(tree_fd, target_fd, self.target)
 
 
@@ -105,11 +117,12 @@ class FileSystemMount:
 
     def describe(self) -> str:
         """Return one line, in the imperative."""
-        return f"mount {self.type} at {self.target}{_shown(self.options)}"
+        return f"mount {self.type} at {self.target}{shown(self.options)}"
 
     def apply(self, at: World) -> None:
         """Configure, create and attach it. See fsopen(2)."""
         target_fd = open_target(at.root_fd, self.target, self.type)
+        _check_proc(self.target, target_fd, is_proc=self.type == "proc")
         data = self._data(target_fd)
         if any(len(value or "") > _FSCONFIG_VALUE_BYTES for _, value in data):
             self._mount_long(at, target_fd, data)
@@ -132,7 +145,7 @@ class FileSystemMount:
             for key, value in self.options.data:
                 if key == "mode" and value is not None:
                     os.chmod(".", int(value, 8), dir_fd=tree_fd)
-        _set_options(tree_fd, self.options, self.target)
+        set_options(tree_fd, self.options, self.target)
         _attach(tree_fd, target_fd, self.target)
 
     def _data(self, target_fd: int) -> list[tuple[str, str | None]]:
@@ -152,7 +165,7 @@ class FileSystemMount:
         os.close(target_fd)
         # mount(2) leaves us with the directory below the new mount: open the mount itself.
         tree_fd = open_in_root(at.root_fd, self.target)
-        _set_options(tree_fd, self.options, self.target)
+        set_options(tree_fd, self.options, self.target)
         os.close(tree_fd)
 
 
@@ -196,18 +209,21 @@ def open_target(root_fd: int, target: str, fs_type: str) -> int:
         ) from None
 
 
-def _check_proc(target: str, tree_fd: int) -> None:
+def _check_proc(target: str, target_fd: int, *, is_proc: bool) -> None:
     # An image's VOLUME /proc, or a file over /proc/self/attr, would stand in for the real thing.
-    inside = target == "/proc" or target.startswith("/proc/")
-    if not inside or target in PROC_FILES or fs_type_of(tree_fd) == PROC_SUPER_MAGIC:
+    # A symlink of the image may lead there as well: what counts is where the fd lies.
+    if is_proc or target in PROC_FILES:
         return
-    raise Failure(
-        f"cannot bind at {target}: only a procfs may be mounted on or inside /proc",
-        hint="choose another destination for the mount",
-    )
+    inside = target == "/proc" or target.startswith("/proc/")
+    if inside or fs_type_of(target_fd) == PROC_SUPER_MAGIC:
+        raise Failure(
+            f"cannot mount at {target}: only a procfs may be mounted on or inside /proc",
+            hint="choose another destination for the mount",
+        )
 
 
-def _set_options(tree_fd: int, options: MountOptions, path: str) -> None:
+def set_options(tree_fd: int, options: MountOptions, path: str) -> None:
+    """Set flags and propagation of the mount that `tree_fd` is the root of."""
     if options.attr_set or options.attr_clr:
         mount.mount_setattr(
             tree_fd, attr_set=options.attr_set, attr_clr=options.attr_clr, path=path
@@ -235,7 +251,8 @@ def _attach(tree_fd: int, target_fd: int, path: str) -> None:
     os.close(tree_fd)
 
 
-def _shown(options: MountOptions) -> str:
+def shown(options: MountOptions) -> str:
+    """Return what is worth telling of the options, as ` (ro, size=1m)`, or nothing."""
     words: list[str] = []
     attributes = options.attr_set | options.rec_attr_set
     for bit, word in (
@@ -250,16 +267,39 @@ def _shown(options: MountOptions) -> str:
     return f" ({', '.join(words)})" if words else ""
 
 
+def check(spec: Spec, host: Host) -> None:
+    """Refuse id mappings where they cannot be: mount_setattr(2) wants root. Raises HostError."""
+    if host.euid == 0:
+        return
+    for index, one in enumerate(spec.mounts):
+        if maps_ids(one, resolve(one.options)):
+            raise HostError(
+                f"mounts[{index}]: the kernel lets only root map the ids of a mount",
+                where="config.json",
+                hint="run as root, or drop idmap and the mappings of the mount",
+            )
+
+
 def host_steps(spec: Spec, bundle: str) -> list[Step]:
     """Return how the runtime takes the sources of bind mounts, before container init is born."""
     steps: list[Step] = []
     for index, one in enumerate(spec.mounts):
         options = resolve(one.options)
-        if is_bind(one):
-            origin = f"mounts[{index}].source"
+        if is_bind(one) and not options.remount:
+            key = f"mounts[{index}]"
             source = os.path.normpath(os.path.join(bundle, one.source))
-            recursive = options.recursive_bind
-            steps.append(OpenSource(source, recursive, f"mounts[{index}]", origin))
+            nofollow = options.src_nofollow
+            taken = OpenSource(source, options.recursive_bind, key, f"{key}.source", nofollow)
+            if options.copy_symlink:
+                from aisbx_runtime.oci.plan.symlink import ReadSymlink
+
+                steps.append(ReadSymlink(taken))
+            else:
+                steps.append(taken)
+            if maps_ids(one, options):
+                from aisbx_runtime.oci.plan import idmap
+
+                steps.append(idmap.step_of(key, one, options, source, spec.linux))
     return steps
 
 
@@ -267,16 +307,42 @@ def steps_of(index: int, one: Mount, *, propagation: int) -> list[Step]:
     """Return how container init carries out one entry that is not of type `cgroup`."""
     origin = f"mounts[{index}]"
     options = resolve(one.options)
-    if is_bind(one):
-        return [BindMount(one.source, one.destination, options, propagation, origin, origin)]
+    if is_bind(one) and not options.remount:
+        if options.attr_set & mount.MOUNT_ATTR_RDONLY and one.destination.rstrip("/") == "/sys":
+            # CVE-2023-25809: with the top mount alone the host's cgroups below stay writable.
+            options = resolve((*one.options, "rro"))
+        bound = BindMount(one.source, one.destination, options, propagation, origin, origin)
+        if options.copy_symlink:
+            from aisbx_runtime.oci.plan.symlink import CopySymlink
+
+            return [CopySymlink(bound)]
+        return [bound]
     if is_read_only_dev(one):
         options = resolve(tuple([word for word in one.options if word != "ro"]))
+    if options.remount:
+        from aisbx_runtime.oci.plan.remount import Remount
+
+        return [Remount(one.destination, options, origin)]
     return [FileSystemMount(one.type, one.source, one.destination, options, origin)]
 
 
 def is_bind(one: Mount) -> bool:
     """Tell whether an entry binds something of the host (config.md: by option, type is ignored)."""
     return one.type == "bind" or "bind" in one.options or "rbind" in one.options
+
+
+def maps_ids(one: Mount, options: MountOptions) -> bool:
+    """Tell whether an entry asks for an id mapping; podman 5 sends mappings without the word."""
+    return options.idmap or options.ridmap or bool(one.uid_mappings or one.gid_mappings)
+
+
+def late_steps(spec: Spec) -> list[Step]:
+    """Return what makes /dev read-only, when devices and the terminal are there."""
+    return [
+        MakeMountReadOnly(one.destination, f"mounts[{index}]")
+        for index, one in enumerate(spec.mounts)
+        if is_read_only_dev(one)
+    ]
 
 
 def is_read_only_dev(one: Mount) -> bool:

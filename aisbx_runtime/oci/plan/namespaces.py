@@ -59,7 +59,7 @@ class WriteIdMap:
         """Write it in one write(2), as the kernel demands, or let newuidmap do it."""
         if self.direct:
             lines = [f"{one.container_id} {one.host_id} {one.size}\n" for one in self.mappings]
-            _write_proc(at.pid, f"{self.kind}_map", "".join(lines))
+            write_proc(at.pid, f"{self.kind}_map", "".join(lines))
             return
         numbers = [
             str(number)
@@ -81,7 +81,7 @@ class DenySetgroups:
 
     def apply(self, at: World) -> None:
         """Write `deny`."""
-        _write_proc(at.pid, "setgroups", "deny")
+        write_proc(at.pid, "setgroups", "deny")
 
 
 @record
@@ -252,7 +252,8 @@ def _origin(spec: Spec, kind: str) -> str:
     return "linux.namespaces"
 
 
-def _write_proc(pid: int, name: str, text: str) -> None:
+def write_proc(pid: int, name: str, text: str) -> None:
+    """Write one of the files in /proc/PID in one write(2). Raises KernelError named after it."""
     path = f"/proc/{pid}/{name}"
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)

@@ -22,7 +22,7 @@ from aisbx_runtime.oci.errors import (
     kernel_error,
 )
 from aisbx_runtime.oci.kernel import credentials, keyring
-from aisbx_runtime.oci.kernel.filter import install_filter
+from aisbx_runtime.oci.kernel.filter import NEW_LISTENER, install_filter
 from aisbx_runtime.oci.kernel.path import current_directory_is_reachable
 from aisbx_runtime.oci.kernel.process import PR_SET_KEEPCAPS, PR_SET_NO_NEW_PRIVS, prctl
 from aisbx_runtime.oci.record import record
@@ -33,7 +33,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from aisbx_runtime.oci.host import Host
     from aisbx_runtime.oci.plan.step import Step, World
-    from aisbx_runtime.oci.spec.model import Process, User
+    from aisbx_runtime.oci.spec.model import Linux, Process, User
 
 _DEFAULT_UMASK = 0o022
 _RLIM_INFINITY = (1 << 64) - 1
@@ -115,18 +115,23 @@ def _shown(value: int) -> str:
 
 @record
 class InstallFilter:
-    """Install the seccomp filter early: without no_new_privs only CAP_SYS_ADMIN may do it."""
+    """Install the seccomp filter here: without no_new_privs only CAP_SYS_ADMIN may do it.
+
+    And a listener is to hear of what the stub does (docs/decisions/0004).
+    """
 
     flags: int
     origin: str
 
     def describe(self) -> str:
         """Return one line, in the imperative."""
+        if self.flags & NEW_LISTENER:
+            return "install the seccomp filter and hand over its listener"
         return "install the seccomp filter (before the capabilities go: no_new_privs is off)"
 
     def apply(self, at: World) -> None:
         """Install it; all that follows must pass it."""
-        install_filter(at.filter_program, self.flags)
+        at.listener_fd = install_filter(at.filter_program, self.flags)
 
 
 @record
@@ -302,7 +307,9 @@ class FindProgram:
 
 
 def _is_executable(path: str) -> bool:
-    return os.access(path, os.X_OK, effective_ids=True)
+    # Without no_new_privs the container's filter sees us here, and one older than faccessat2(2)
+    # answers EPERM, which looks like a no. access(2) asks the same: all our user ids are one.
+    return os.access(path, os.X_OK, effective_ids=True) or os.access(path, os.X_OK)
 
 
 def mask_of(names: tuple[str, ...], host: Host) -> int:
@@ -334,12 +341,16 @@ def rlimit_steps(process: Process) -> list[Step]:
 
 
 def steps(
-    process: Process, host: Host, *, filter_flags: int | None, set_groups: bool
+    process: Process, linux: Linux, host: Host, *, filter_flags: int | None, set_groups: bool
 ) -> list[Step]:
     """Return the last steps of container init, in the order that `build` explains."""
     found: list[Step] = []
     if process.no_new_privileges:
         found.append(SetNoNewPrivileges("process.noNewPrivileges"))
+    if process.scheduler or process.io_priority or linux.personality or linux.memory_policy:
+        from aisbx_runtime.oci.plan import inherited
+
+        found.extend(inherited.steps(process, linux))
     found.extend(rlimit_steps(process))
     found.append(EnterDirectory(process.cwd, final=False, origin="process.cwd"))
     if filter_flags is not None and not process.no_new_privileges:
@@ -347,6 +358,8 @@ def steps(
     found.extend(_credential_steps(process, host, set_groups=set_groups))
     found.append(EnterDirectory(process.cwd, final=True, origin="process.cwd"))
     found.append(FindProgram(process.args[0], path_of(process), "process.args[0]"))
+    if filter_flags is not None and filter_flags & NEW_LISTENER and process.no_new_privileges:
+        found.append(InstallFilter(filter_flags, "linux.seccomp"))
     return found
 
 

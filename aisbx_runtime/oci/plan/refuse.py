@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from aisbx_runtime.oci.errors import SpecError
-from aisbx_runtime.oci.plan.mounts import is_bind
+from aisbx_runtime.oci.plan.mounts import is_bind, maps_ids
 from aisbx_runtime.oci.spec.mount_options import resolve
 
 TYPE_CHECKING = False
@@ -19,21 +19,15 @@ _MAX_MAJOR, _MAX_MINOR = (1 << 12) - 1, (1 << 20) - 1
 def check(spec: Spec) -> None:
     """Raise SpecError for the first field that asks for something that is not there."""
     asked: dict[str, object] = {
-        "linux.personality": spec.linux.personality,
-        "linux.intelRdt": spec.linux.intel_rdt,
-        "linux.memoryPolicy": spec.linux.memory_policy,
-        "linux.netDevices": spec.linux.net_devices,
         "linux.mountLabel": spec.linux.mount_label,
     }
-    for index, one in enumerate(spec.mounts):
-        options = resolve(one.options)
-        special = options.idmap or options.ridmap or one.uid_mappings or one.gid_mappings
-        asked[f"mounts[{index}]: id mapped mounts"] = special
-        asked[f"mounts[{index}].options: copy-symlink"] = options.copy_symlink
-        asked[f"mounts[{index}].options: src-nofollow"] = options.src_nofollow
-        asked[f"mounts[{index}].options: dest-nofollow"] = options.dest_nofollow
+    if spec.linux.intel_rdt is not None:
+        # Gone from the runtime spec with 1.3: nobody ever did what they say.
+        asked["linux.intelRdt.enableCMT"] = spec.linux.intel_rdt.enable_cmt
+        asked["linux.intelRdt.enableMBM"] = spec.linux.intel_rdt.enable_mbm
     _refuse(asked)
     _check_sources(spec)
+    _check_ways(spec)
     _check_device_numbers(spec)
     if spec.process is not None:
         check_process(spec.process)
@@ -41,17 +35,6 @@ def check(spec: Spec) -> None:
 
 def check_process(process: Process) -> None:
     """Raise SpecError for what a process asks for in vain."""
-    _refuse(
-        {
-            "process.scheduler": process.scheduler,
-            "process.ioPriority": process.io_priority,
-            "process.execCPUAffinity": process.exec_cpu_affinity,
-        }
-    )
-    _check_ids(process)
-
-
-def _check_ids(process: Process) -> None:
     user = process.user
     ids = [("uid", user.uid), ("gid", user.gid)]
     ids.extend(
@@ -68,12 +51,38 @@ def _check_ids(process: Process) -> None:
 
 def _check_sources(spec: Spec) -> None:
     for index, one in enumerate(spec.mounts):
-        if is_bind(one) and not one.source:
+        if is_bind(one) and not one.source and "remount" not in one.options:
             raise SpecError(
                 f"mounts[{index}].source: empty, and this is a bind mount",
                 where="config.json",
                 hint="name what is to be bound",
             )
+
+
+def _check_ways(spec: Spec) -> None:
+    for index, one in enumerate(spec.mounts):
+        options = resolve(one.options)
+        binds = is_bind(one) and not options.remount
+        ways = {
+            "idmap": maps_ids(one, options),
+            "copy-symlink": options.copy_symlink,
+            "src-nofollow": options.src_nofollow,
+            "dest-nofollow": options.dest_nofollow,
+        }
+        for way, wanted in ways.items():
+            if wanted and not binds:
+                raise SpecError(
+                    f"mounts[{index}]: {way} is for bind mounts",
+                    where="config.json",
+                    hint=f"remove it, or make {one.destination} a bind mount",
+                )
+        for key, _ in options.data:
+            if binds and key in {"idmap", "ridmap"}:
+                raise SpecError(
+                    f"mounts[{index}].options: {key}= with mappings of its own is not supported",
+                    where="config.json",
+                    hint=f'write "{key}", with uidMappings and gidMappings beside options',
+                )
 
 
 def _check_device_numbers(spec: Spec) -> None:

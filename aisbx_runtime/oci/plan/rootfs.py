@@ -153,6 +153,21 @@ class ChangeRoot:
 
 
 @record
+class CoverRoot:
+    """Move the rootfs onto the old root: a chroot alone can be left by its `..`."""
+
+    origin: str
+
+    def describe(self) -> str:
+        """Return one line, in the imperative."""
+        return "move the rootfs onto the old root"
+
+    def apply(self, at: World) -> None:
+        """Move the mount; an initramfs can be covered, but not be pivoted from (pivot_root(2))."""
+        mount.move_mount_to_path(at.root_fd, "/")
+
+
+@record
 class SetRootPropagation:
     """Give the root the propagation that the spec asks for, when nothing is mounted any more."""
 
@@ -278,9 +293,11 @@ def attach_steps(spec: Spec, bundle: str) -> list[Step]:
 
 def pivot_steps(spec: Spec, *, no_pivot: bool) -> list[Step]:
     """Return how container init enters the root."""
-    if has_mount_namespace(spec) and not no_pivot:
-        return [PivotRoot("root.path")]
-    return [ChangeRoot("--no-pivot" if no_pivot else "linux.namespaces")]
+    if not has_mount_namespace(spec):
+        return [ChangeRoot("linux.namespaces")]
+    if no_pivot:
+        return [CoverRoot("--no-pivot"), ChangeRoot("--no-pivot")]
+    return [PivotRoot("root.path")]
 
 
 def confine_steps(spec: Spec) -> list[Step]:

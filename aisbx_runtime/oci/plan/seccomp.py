@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from aisbx_runtime.oci.plan.step import Step, World
     from aisbx_runtime.oci.spec.model import Process, Seccomp, Spec
 
+_NOTIFY = "SCMP_ACT_NOTIFY"
+# Ours is sendmsg; runc needs write, and refuses it.
+_NOT_TO_NOTIFY = ("sendmsg", "write")
+
 
 @record
 class LoadFilter:
@@ -37,12 +41,65 @@ class LoadFilter:
         os.lseek(at.filter_fd, 0, os.SEEK_SET)
 
 
+@record
+class ConnectListener:
+    """Connect to who listens, before anything is born; create sends the listener there."""
+
+    path: str
+    origin: str
+
+    def describe(self) -> str:
+        """Return one line, in the imperative."""
+        return f"connect to the seccomp listener at {self.path}"
+
+    def apply(self, at: World) -> None:
+        """Connect; the connection ends with the message."""
+        import _socket
+
+        from aisbx_runtime.oci.errors import kernel_error
+
+        socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+        try:
+            socket.connect(self.path)
+        except OSError as error:
+            socket.close()
+            raise kernel_error(error.errno or 0, "connect", self.path) from None
+        at.listener_socket_fd = socket.detach()
+
+
+def check_listener(seccomp: Seccomp) -> None:
+    """Raise SpecError for notifications that nobody could answer."""
+    from aisbx_runtime.oci.errors import SpecError
+
+    if seccomp.default_action == _NOTIFY:
+        raise SpecError(
+            "linux.seccomp.defaultAction: SCMP_ACT_NOTIFY would stop the call that hands over"
+            " the listener",
+            where="config.json",
+            hint="name the system calls that shall notify",
+        )
+    for index, rule in enumerate(seccomp.syscalls):
+        for name in _NOT_TO_NOTIFY:
+            if rule.action == _NOTIFY and name in rule.names:
+                raise SpecError(
+                    f"linux.seccomp.syscalls[{index}]: SCMP_ACT_NOTIFY cannot be used for {name},"
+                    " which handing over the listener takes",
+                    where="config.json",
+                    hint="let it be allowed",
+                )
+
+
 def host_steps(spec: Spec, host: Host, cache_dir: str) -> list[Step]:
     """Return how the runtime gets the filter."""
     seccomp = spec.linux.seccomp
     if seccomp is None:
         return []
-    return [LoadFilter(seccomp, cache_dir, host.machine, "linux.seccomp")]
+    load = LoadFilter(seccomp, cache_dir, host.machine, "linux.seccomp")
+    notify = [rule.action for rule in seccomp.syscalls if rule.action == _NOTIFY]
+    if not notify and seccomp.default_action != _NOTIFY:
+        return [load]
+    check_listener(seccomp)
+    return [load, ConnectListener(seccomp.listener_path, "linux.seccomp.listenerPath")]
 
 
 def flags_of(spec: Spec) -> int | None:

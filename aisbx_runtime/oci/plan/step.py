@@ -124,9 +124,13 @@ class World:
         # Opened by the runtime, used by container init.
         self.namespace_fds: dict[str, int] = {}
         self.trees: dict[str, int] = {}
+        self.links: dict[str, str] = {}
         self.filter_fd = -1
         self.filter_program = b""
         self.console_fd = -1
+        # The connection to the listener's path; and the listener, until create has it.
+        self.listener_socket_fd = -1
+        self.listener_fd = -1
         # Container init side.
         self.root_fd = -1
         self.proc_fd = -1

@@ -1,7 +1,9 @@
 """Seccomp: the profile of config.json becomes the BPF program that the stub installs.
 
-`cache.program` returns the program, `flags_of` the flags to install it with; `compiler` is only
-loaded when the cache has no entry. Installing is the stub's; reading config.json is `spec`'s.
+`cache.program` returns the program, `flags_of` the flags to install it with. All else is only
+loaded when the cache has no entry: `compiler`, run in a process `apart`; `enosys`, what goes before
+the rules; `proof`, that the program says what they say.
+Installing is the stub's; reading config.json is `spec`'s.
 """
 
 from __future__ import annotations
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
 TSYNC = 1
 LOG = 2
 SPEC_ALLOW = 4
+NEW_LISTENER = 8
+TSYNC_ESRCH = 16
+_WAIT_KILLABLE_RECV = 32
 FLAGS = {
     "SECCOMP_FILTER_FLAG_TSYNC": TSYNC,
     "SECCOMP_FILTER_FLAG_LOG": LOG,
@@ -22,23 +27,32 @@ FLAGS = {
 WAIT_KILLABLE_RECV = "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"
 
 
+def notifies(seccomp: Seccomp) -> bool:
+    """Tell whether a listener decides about some calls."""
+    return any(rule.action == "SCMP_ACT_NOTIFY" for rule in seccomp.syscalls)
+
+
 def flags_of(seccomp: Seccomp) -> int:
     """Return the flags of seccomp(2) for this profile. Raises SpecError."""
+    listens = notifies(seccomp)
+    flags = NEW_LISTENER if listens else 0
     if seccomp.flags is None:
         # runc and crun do so: without it the kernel turns on its costly mitigation of speculative
         # store bypass for every process that has a filter. An empty list asks for that.
-        return SPEC_ALLOW
-    flags = 0
+        return flags | SPEC_ALLOW
     for position, name in enumerate(seccomp.flags):
+        if name == WAIT_KILLABLE_RECV and listens:
+            flags |= _WAIT_KILLABLE_RECV
+            continue
         if name == WAIT_KILLABLE_RECV:
             from aisbx_runtime.oci.errors import SpecError
 
             # seccomp(2): EINVAL without SECCOMP_FILTER_FLAG_NEW_LISTENER.
             raise SpecError(
-                f"linux.seccomp.flags[{position}]: {name} needs SCMP_ACT_NOTIFY,"
-                " which is not in this version",
+                f"linux.seccomp.flags[{position}]: {name} needs SCMP_ACT_NOTIFY",
                 where="config.json",
                 hint="remove the flag: the kernel refuses it without a listener",
             )
         flags |= FLAGS[name]
-    return flags
+    # seccomp(2): with both, what is returned must be one of thread id and listener.
+    return flags | TSYNC_ESRCH if listens and flags & TSYNC else flags

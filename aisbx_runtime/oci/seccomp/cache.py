@@ -1,7 +1,7 @@
 r"""Compiled seccomp programs, kept on disk: compiling takes longer than the rest of a create.
 
 A hit is on the path of every create: `_blake2` and six system calls, no libseccomp, no ctypes.
-What a rule means is `compiler`'s, which is only loaded on a miss.
+What a rule means is `compiler`'s; it is only loaded on a miss, and runs in a process `apart`.
 
 An entry is a file `CACHE_DIR/KEY`, written once and renamed into place:
 
@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from aisbx_runtime.oci.spec.model import Seccomp
 
-FORMAT = 1  # of an entry, and of what `compiler` makes of a profile: a change of either counts up
+FORMAT = 2  # of an entry, and of what `compiler` makes of a profile: a change of either counts up
 INSTRUCTION_BYTES = 8  # struct sock_filter
 MAX_INSTRUCTIONS = 4096  # BPF_MAXINSNS: the kernel takes no longer program
 MAX_ENTRY_BYTES = MAX_INSTRUCTIONS * INSTRUCTION_BYTES + 8192
@@ -37,10 +37,10 @@ def program(seccomp: Seccomp, *, cache_dir: str, machine: str) -> bytes:
     cached = _read(f"{cache_dir}/{key}", key)
     if cached is not None:
         return cached
-    from aisbx_runtime.oci.seccomp import compiler
+    from aisbx_runtime.oci.seccomp import apart
 
-    compiled = compiler.program_of(seccomp)
-    _keep(cache_dir, key, compiled, compiler.library_path())
+    compiled, library_path = apart.compiled(seccomp)
+    _keep(cache_dir, key, compiled, library_path)
     return compiled
 
 

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import faulthandler
 import os
 import sys
 
 from aisbx_runtime.oci.errors import HostError, SpecError
+from aisbx_runtime.oci.seccomp import enosys, proof
 from aisbx_runtime.oci.seccomp.cache import INSTRUCTION_BYTES, MAX_INSTRUCTIONS, is_plausible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Iterator
     from types import ModuleType
     from typing import BinaryIO, Protocol
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     Condition = tuple[int, int, int, int]  # argument, operator, two numbers: binding.Arg(...)
     Rule = tuple[str, int, tuple[str, ...], list[list[Condition]]]
+    Addition = tuple[str, int, str, int, list[Condition]]
 
     class Filter(Protocol):
         """A filter of libseccomp, in either binding."""
@@ -45,6 +46,7 @@ ACTIONS = {
     "SCMP_ACT_KILL_PROCESS": 0x80000000,
     "SCMP_ACT_TRAP": 0x00030000,
     "SCMP_ACT_ERRNO": 0x00050000,
+    "SCMP_ACT_NOTIFY": 0x7FC00000,
     "SCMP_ACT_TRACE": 0x7FF00000,
     "SCMP_ACT_LOG": 0x7FFC0000,
     "SCMP_ACT_ALLOW": 0x7FFF0000,
@@ -98,7 +100,9 @@ BINARY_TREE = 2
 # for each system call); libseccomp up to 2.5.4 misbehaves when there are no rules at all.
 TREE_FROM_RULES = 33
 
-DEADLINE_S = 30  # a long profile takes 0.03
+# On x86 calls of one number: libseccomp has numbers of its own for their parts, in these ranges.
+_PARTS = ((-120, -100, "socketcall"), (-224, -200, "ipc"))
+
 # What the bindings raise: libseccomp's own knows ValueError and RuntimeError, pyseccomp OSError.
 _REFUSED = (ValueError, RuntimeError, OSError)
 
@@ -108,41 +112,33 @@ def program_of(seccomp: Seccomp) -> bytes:
     default = _action(
         seccomp.default_action,
         seccomp.default_errno_ret,
-        "linux.seccomp.defaultAction",
         "linux.seccomp.defaultErrnoRet",
     )
     rules = list(_rules(seccomp, default))
-    with _deadline():
-        return _compiled(load_binding(), default, seccomp.architectures, rules)
-
-
-@contextlib.contextmanager
-def _deadline() -> Generator[None]:
-    """End the process, with a traceback, if libseccomp does not return.
-
-    libseccomp 2.5.4 loops forever over some profiles, in C and with the interpreter's lock held:
-    two rules for one call that begin with the same NE, LT, LE, GE or GT and go on differently.
-    The filter is made before the cgroup and init: only the reserved id stays, for `delete --force`.
-    """
-    faulthandler.dump_traceback_later(DEADLINE_S, exit=True, file=2)
-    try:
-        yield
-    finally:
-        faulthandler.cancel_dump_traceback_later()
-
-
-def _compiled(
-    binding: ModuleType, default: int, architectures: tuple[str, ...], rules: list[Rule]
-) -> bytes:
+    binding = load_binding()
     compiled: Filter = binding.SyscallFilter(default)
-    for position, name in enumerate(architectures):
+    for position, name in enumerate(seccomp.architectures):
         _add_architecture(compiled, name, f"linux.seccomp.architectures[{position}]")
-    additions = [
+    additions = _additions(binding, rules)
+    _add_rules(binding, compiled, additions)
+    tokens = _tokens(binding, seccomp.architectures)
+    before = enosys.prefix(seccomp, tokens, lambda token, name: _number_on(binding, token, name))
+    program = before + _exported(compiled)
+    _check_length(program)
+    _prove(binding, program, tokens, additions, default)
+    return program
+
+
+def _additions(binding: ModuleType, rules: list[Rule]) -> list[Addition]:
+    return [
         (at, action, name, number, conditions)
         for at, action, names, alternatives in rules
         for name, number in _numbers(binding, names)
         for conditions in alternatives
     ]
+
+
+def _add_rules(binding: ModuleType, compiled: Filter, additions: list[Addition]) -> None:
     if len(additions) >= TREE_FROM_RULES:
         _ask_for_a_tree(compiled)
     for at, action, name, number, conditions in additions:
@@ -155,26 +151,79 @@ def _compiled(
                 why=_why(error),
                 hint="look for another rule that gives the same call another action",
             ) from error
-    return _exported(compiled)
+
+
+def _tokens(binding: ModuleType, architectures: tuple[str, ...]) -> list[int]:
+    """Return libseccomp's numbers of the architectures; the native one is always in a filter."""
+    native = int(binding.system_arch())
+    return list(
+        dict.fromkeys([native & 0xFFFFFFFF, *[ARCHITECTURES[name] for name in architectures]])
+    )
+
+
+def _number_on(binding: ModuleType, token: int, name: str) -> int:
+    """Return the number of a call on an architecture, negative if it has none."""
+    if not (name.isascii() and name.isidentifier()):
+        return NR_SCMP_ERROR
+    number: int = binding.resolve_syscall(_signed(token), name)
+    for first, last, whole in _PARTS:
+        if first <= number <= last:
+            # Debian's binding does that by itself.
+            return _number_on(binding, token, whole)
+    return number
+
+
+def _prove(
+    binding: ModuleType,
+    program: bytes,
+    tokens: list[int],
+    additions: list[Addition],
+    default: int,
+) -> None:
+    """Raise HostError where libseccomp has made something else of the rules of one call."""
+    instructions = proof.decoded(program)
+    for token in tokens:
+        for calls in _together(binding, token, additions):
+            rules = [(action & 0xFFFFFFFF, conditions) for _, action, _, _, conditions in calls]
+            at, _, name, _, _ = calls[0]
+            number = _number_on(binding, token, name)
+            wrong = proof.wrong_arguments(instructions, token, number, rules, default & 0xFFFFFFFF)
+            if wrong is not None:
+                shown = ", ".join([f"{argument:#x}" for argument in wrong])
+                raise HostError(
+                    f'{at}: libseccomp compiles the rules for "{name}" to something else',
+                    where="config.json",
+                    why=f"wrong for the arguments {shown}",
+                    hint="libseccomp before 2.6 merges rules for one call wrongly if they compare"
+                    " with NE, LT, LE, GE or GT: make them one, or upgrade it",
+                )
+
+
+def _together(binding: ModuleType, token: int, additions: list[Addition]) -> list[list[Addition]]:
+    """Return the rules of each call that has several of them, with conditions."""
+    grouped: dict[int, list[Addition]] = {}
+    for addition in additions:
+        grouped.setdefault(_number_on(binding, token, addition[2]), []).append(addition)
+    # Parts of socketcall and ipc share a number, and their first argument decides: not tried.
+    wholes = {_number_on(binding, token, whole) for _, _, whole in _PARTS}
+    return [
+        calls
+        for number, calls in grouped.items()
+        if number >= 0 and number not in wholes and len(calls) > 1 and any(c[4] for c in calls)
+    ]
 
 
 def _rules(seccomp: Seccomp, default: int) -> Iterator[Rule]:
     for position, rule in enumerate(seccomp.syscalls):
         at = f"linux.seccomp.syscalls[{position}]"
-        action = _action(rule.action, rule.errno_ret, f"{at}.action", f"{at}.errnoRet")
+        action = _action(rule.action, rule.errno_ret, f"{at}.errnoRet")
         # libseccomp: EACCES for a rule that says what the default says (errno included).
         if action != default:
             yield at, action, rule.names, _alternatives(rule.args)
 
 
-def _action(name: str, errno_ret: int | None, name_at: str, errno_at: str) -> int:
+def _action(name: str, errno_ret: int | None, errno_at: str) -> int:
     """Return the action as the number that the bindings take."""
-    if name == "SCMP_ACT_NOTIFY":
-        raise SpecError(
-            f"{name_at}: SCMP_ACT_NOTIFY is not in this version",
-            where="config.json",
-            hint="use SCMP_ACT_ERRNO, or a runtime with a seccomp listener",
-        )
     if name not in DATA_LIMITS:
         if errno_ret is not None:
             # config-linux.md, seccomp: an error must be generated for an action without errno.
@@ -244,14 +293,16 @@ def _exported(compiled: Filter) -> bytes:
         except _REFUSED as error:
             raise HostError("libseccomp cannot write the filter", why=_why(error)) from error
         file.seek(0)
-        program = file.read()
+        return file.read()
+
+
+def _check_length(program: bytes) -> None:
     if not is_plausible(program):
         raise SpecError(
             f"linux.seccomp: a filter of {len(program) // INSTRUCTION_BYTES} instructions",
             where="config.json",
             hint=f"the kernel takes {MAX_INSTRUCTIONS}: name fewer architectures or rules",
         )
-    return program
 
 
 def library_path() -> str:

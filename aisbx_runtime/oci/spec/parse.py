@@ -69,6 +69,15 @@ def resources_of(text: str, where: str) -> Resources:
     return resources
 
 
+def mounts_of(text: str, where: str) -> tuple[tuple[Mount, ...], Document]:
+    """Return the mounts that the text of `mounts add` lists: an array. Raises SpecError."""
+    # Read as the field of an object, on the same lines, since that is what errors are told by.
+    node, document = node_of(f'{{"mounts": {text}}}', where)
+    if not text.lstrip().startswith("[") or list(node.names()) != ["mounts"]:
+        raise SpecError("expected an array of mounts", where=where, hint="write [{...}]")
+    return tuple(map(_mount_of, node.children("mounts"))), document
+
+
 def _root_of(node: Node) -> Root:
     root = node.child("root")
     if root is None:

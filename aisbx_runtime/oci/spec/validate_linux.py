@@ -157,7 +157,8 @@ def resctrl_schemas_are_lines(spec: Spec, at: Document) -> None:
     schema = rdt.mem_bw_schema
     if schema and (not schema.startswith("MB:") or "\n" in schema):
         raise at.error((*place, "memBwSchema"), "expected one line that starts with MB:")
-    if "/" in rdt.clos_id or rdt.clos_id in (".", ".."):
+    # "/" alone is the default class of service (config-linux.md 1.3).
+    if rdt.clos_id != "/" and ("/" in rdt.clos_id or rdt.clos_id in (".", "..")):
         raise at.error((*place, "closID"), "expected the name of a directory")
 
 

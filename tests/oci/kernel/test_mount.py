@@ -238,3 +238,45 @@ def test_mount_by_data_takes_what_fsconfig_is_too_short_for(tmp_path):
     mount.mount_at_fd("overlay", directory(target), "overlay", data)
 
     assert ["0", "1", "2", "3"] == sorted(os.listdir(target))
+
+
+@forked
+def test_a_mount_is_detached_by_fd(tmp_path):
+    mount_tmpfs(f"{tmp_path}")
+    proc_fd = mount.open_tree(mount.AT_FDCWD, "/proc", mount.OPEN_TREE_CLONE)
+    mount.umount_fd(proc_fd, directory(tmp_path))
+
+    assert [] == mounts_at(tmp_path)
+
+
+@forked
+def test_what_is_no_mount_is_not_detached(tmp_path):
+    proc_fd = mount.open_tree(mount.AT_FDCWD, "/proc", mount.OPEN_TREE_CLONE)
+    with pytest.raises(KernelError) as caught:
+        mount.umount_fd(proc_fd, directory(tmp_path), path="/x")
+
+    assert ("umount2", errno.EINVAL, "/x") == (
+        caught.value.syscall,
+        caught.value.errno,
+        caught.value.filename,
+    )
+
+
+@forked
+def test_a_file_system_is_given_other_options(tmp_path):
+    mount_tmpfs(f"{tmp_path}", "size=64k")
+    context_fd = mount.fspick(directory(tmp_path))
+    mount.fsconfig_string(context_fd, "size", "128k")
+    mount.fsconfig_reconfigure(context_fd)
+
+    assert "size=128k" in mounts_at(tmp_path)[-1][-1]
+    assert os.get_inheritable(context_fd) is False
+
+
+@forked
+def test_only_the_root_of_a_mount_can_be_reconfigured(tmp_path):
+    (tmp_path / "below").mkdir()
+    with pytest.raises(KernelError) as caught:
+        mount.fspick(directory(tmp_path / "below"))
+
+    assert ("fspick", errno.EINVAL) == (caught.value.syscall, caught.value.errno)

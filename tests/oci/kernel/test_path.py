@@ -181,6 +181,20 @@ def test_a_file_behind_a_dangling_link_is_not_made_elsewhere(root, root_fd):
     assert (root / "made").exists() is False
 
 
+@pytest.mark.parametrize("name", ["absolute", "dangling", "loop"])
+def test_the_last_name_is_not_followed(root_fd, root, name):
+    fd = path.make_last_in_root(root_fd, f"/climbing/../{name}")
+
+    assert name == where(fd, root)
+    assert (root / name).is_symlink()
+
+
+def test_a_last_name_that_is_missing_gets_a_file(root_fd, root):
+    os.close(path.make_last_in_root(root_fd, "/absolute/new/name"))
+
+    assert (root / "etc/new/name").is_file()
+
+
 def test_a_file_cannot_be_made_below_a_file(root_fd):
     with pytest.raises(KernelError) as caught:
         path.make_file_in_root(root_fd, "/etc/file/below")

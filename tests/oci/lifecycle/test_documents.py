@@ -89,6 +89,14 @@ def test_features_are_what_their_schema_says():
     validator.validate(features.document(hosts.UNIFIED))
 
 
+def test_features_name_the_memory_policies():
+    found = features.document(hosts.UNIFIED)
+
+    assert {"enabled": True} == found["linux"]["netDevices"]
+    assert "MPOL_BIND" in found["linux"]["memoryPolicy"]["modes"]
+    assert "MPOL_F_STATIC_NODES" in found["linux"]["memoryPolicy"]["flags"]
+
+
 def test_features_name_what_works_here():
     found = features.document(hosts.host(last_capability=5))
     linux = found["linux"]
@@ -96,8 +104,16 @@ def test_features_name_what_works_here():
     assert sorted(TYPES) == linux["namespaces"]
     assert ["CAP_CHOWN", "CAP_KILL"] == [linux["capabilities"][0], linux["capabilities"][-1]]
     assert {"rbind", "rro", "tmpcopyup"} <= set(found["mountOptions"])
-    # Refused by plan/refuse.py: what is listed here engines rely on.
-    assert not {"idmap", "ridmap", "copy-symlink", "remount"} & set(found["mountOptions"])
+    assert {"remount", "copy-symlink", "src-nofollow"} <= set(found["mountOptions"])
+
+
+@pytest.mark.parametrize("maps_ids", [False, True])
+def test_features_name_id_mapped_mounts_only_where_they_work(maps_ids):
+    # Engines rely on it: containerd refuses user namespaces without, and uses them with it.
+    found = features.document(hosts.UNIFIED, maps_ids=maps_ids)
+
+    assert {"enabled": maps_ids} == found["linux"]["mountExtensions"]["idmap"]
+    assert maps_ids is ({"idmap", "ridmap"} <= set(found["mountOptions"]))
 
 
 # ---- list, validate ------------------------------------------------------------------------------

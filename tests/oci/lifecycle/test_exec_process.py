@@ -43,6 +43,16 @@ def test_without_flags_it_is_the_containers_process_with_other_arguments():
     assert Process(**expected) == process_of("c", "ls", "-l")
 
 
+def test_labels_are_the_containers_unless_others_are_named():
+    labelled = Process(**{**vars(BASE), "apparmor_profile": "a", "selinux_label": "s"})
+    spec = Spec("1.2.1", Root("r"), process=labelled)
+    named = process_of("--apparmor", "b", "--process-label=t", "c", "ls", spec=spec)
+    kept = process_of("c", "ls", spec=spec)
+
+    assert ("a", "s") == (kept.apparmor_profile, kept.selinux_label)
+    assert ("b", "t") == (named.apparmor_profile, named.selinux_label)
+
+
 @pytest.mark.parametrize(
     ("flags", "user"),
     [

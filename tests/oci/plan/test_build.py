@@ -218,7 +218,7 @@ ORDER = [
     ("make every inherited mount", "attach the rootfs"),  # nothing mounted may reach the host
     ("mount tmpfs at /dev", "make the device /dev/null"),  # nodes belong into the tmpfs
     ("link /dev/fd", "make the mount /dev read-only"),  # a read-only /dev takes no nodes
-    ("make the mount /dev read-only", "run prestart hooks"),  # hooks see the rootfs as it will be
+    ("open a terminal", "make the mount /dev read-only"),  # /dev/console may have to be made
     ("run prestart hooks", "run createRuntime hooks"),
     ("run createRuntime hooks", "run createContainer hooks"),
     ("run createContainer hooks", "pivot to the rootfs"),  # runtime.md, lifecycle 5
@@ -266,6 +266,38 @@ def test_with_no_new_privs_the_stub_installs_it():
                    for line in described(plan_of(full_config()), "process"))  # fmt: skip
 
 
+def notifying(*names, **more):
+    config = full_config()
+    config["process"]["noNewPrivileges"] = True
+    config["linux"]["seccomp"] = {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "listenerPath": "/run/listener",
+        "syscalls": [{"names": list(names), "action": "SCMP_ACT_NOTIFY"}],
+        **more,
+    }
+    return config
+
+
+def test_a_filter_with_a_listener_is_installed_by_init_at_its_end():
+    plan = plan_of(notifying("mkdirat"))
+
+    assert described(plan, "process")[-1] == "install the seccomp filter and hand over its listener"
+    assert "connect to the seccomp listener at /run/listener" in described(plan, "host")
+
+
+@pytest.mark.parametrize(
+    ("names", "more", "at"),
+    [
+        (["mkdirat", "write"], {}, r"syscalls\[0\]"),
+        (["sendmsg"], {}, r"syscalls\[0\]"),
+        ([], {"defaultAction": "SCMP_ACT_NOTIFY", "syscalls": []}, "defaultAction"),
+    ],
+)
+def test_a_listener_that_could_not_be_handed_over_is_refused(names, more, at):
+    with pytest.raises(SpecError, match=at):
+        plan_of(notifying(*names, **more))
+
+
 # ---- options and refusals ------------------------------------------------------------------------
 def test_without_a_process_there_is_nothing_to_create():
     config = base_config()
@@ -283,7 +315,7 @@ def test_the_keyring_can_be_kept():
 def test_pivot_can_be_replaced_by_chroot():
     plan = plan_of(base_config(), options=Options("/cache", no_pivot=True))
 
-    assert ["chroot to the rootfs"] == described(plan, "pivot")
+    assert ["move the rootfs onto the old root", "chroot to the rootfs"] == described(plan, "pivot")
 
 
 def test_without_a_cgroup_manager_there_are_no_cgroups():

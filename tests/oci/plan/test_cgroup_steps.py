@@ -65,6 +65,21 @@ def test_a_cgroup_with_processes_is_refused(container):
     assert "is not empty" in caught.value.what
 
 
+def test_a_frozen_cgroup_is_refused_for_who_joins_it_stops(container):
+    one = container()
+    frozen = [path for path in one.paths if os.path.exists(f"{path}/freezer.state")]
+    name, word = ("freezer.state", "FROZEN") if frozen else ("cgroup.freeze", "1")
+    places = frozen or [path for path in one.paths if os.path.exists(f"{path}/{name}")]
+    if not places:
+        pytest.skip("no freezer on this host")
+    with open(f"{places[0]}/{name}", "w") as file:
+        file.write(word)
+    with pytest.raises(StepError) as caught:
+        Container(None)
+
+    assert "unexpectedly frozen" in caught.value.what
+
+
 def test_a_cgroup_with_processes_in_a_child_is_refused(container):
     one = container()
     child = one.start("sys.stdin.read()")

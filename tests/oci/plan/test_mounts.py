@@ -7,6 +7,7 @@ import pytest
 from aisbx_runtime.oci.kernel import mount
 from aisbx_runtime.oci.plan import mounts
 from aisbx_runtime.oci.plan.mounts import BindMount, FileSystemMount, MakeMountReadOnly, OpenSource
+from aisbx_runtime.oci.plan.remount import Remount
 from aisbx_runtime.oci.spec.model import Mount, Root, Spec
 from aisbx_runtime.oci.spec.mount_options import resolve
 
@@ -56,6 +57,38 @@ def test_a_source_is_attached_under_the_key_it_was_taken_with():
     assert BindMount(
         "/srv", "/b", resolve(("rbind", "ro")), mount.MS_SLAVE, "mounts[0]", "mounts[0]"
     ) == attached  # fmt: skip
+
+
+def steps_of(*options):
+    entry = Mount("/b", "bind", "/srv", options)
+    return (
+        mounts.host_steps(spec(entry), "/bundle"),
+        mounts.steps_of(0, entry, propagation=mount.MS_SLAVE),
+    )
+
+
+def test_a_symlink_that_is_not_followed_is_taken_itself():
+    (taken,), _ = steps_of("bind", "src-nofollow")
+
+    assert OpenSource("/srv", False, "mounts[0]", "mounts[0].source", True) == taken
+    assert "take the symlink /srv itself" == taken.describe()
+
+
+def test_a_symlink_to_copy_is_read_and_made_under_one_key():
+    (read,), (made,) = steps_of("bind", "copy-symlink")
+
+    assert ("mounts[0].source", "mounts[0]") == (read.origin, made.origin)
+    assert read.other.key == made.other.key
+    assert "read the symlink /srv, or take /srv" == read.describe()
+    assert "copy the symlink /srv to /b, or bind it there" == made.describe()
+
+
+def test_a_remount_takes_nothing_and_mounts_nothing():
+    taken, (step,) = steps_of("bind", "remount", "ro")
+
+    assert [] == taken
+    assert Remount("/b", resolve(("bind", "remount", "ro")), "mounts[0]") == step
+    assert "change the mount at /b (ro)" == step.describe()
 
 
 def test_a_file_system_keeps_type_source_and_options():

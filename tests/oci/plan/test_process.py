@@ -23,7 +23,7 @@ from aisbx_runtime.oci.plan.process import (
     SetUser,
 )
 from aisbx_runtime.oci.plan.step import World
-from aisbx_runtime.oci.spec.model import Capabilities, Process, Rlimit, User
+from aisbx_runtime.oci.spec.model import Capabilities, Linux, Process, Rlimit, User
 from tests import hosts
 from tests.oci.forked import forked
 
@@ -38,7 +38,8 @@ def a_process(**fields) -> Process:
 
 
 def steps(host=hosts.UNIFIED, filter_flags=None, **fields):
-    return process.steps(a_process(**fields), host, filter_flags=filter_flags, set_groups=True)
+    asked = a_process(**fields)
+    return process.steps(asked, Linux(), host, filter_flags=filter_flags, set_groups=True)
 
 
 def status() -> dict[str, str]:
@@ -201,7 +202,7 @@ def test_the_whole_way_ends_as_the_user_with_exactly_its_rights(tmp_path):
         no_new_privileges=True,
     )  # fmt: skip
     at = World("one", "/bundle")
-    for step in process.steps(asked, hosts.UNIFIED, filter_flags=None, set_groups=True):
+    for step in process.steps(asked, Linux(), hosts.UNIFIED, filter_flags=None, set_groups=True):
         step.apply(at)
     found = status()
 
@@ -218,7 +219,7 @@ def test_the_whole_way_ends_as_the_user_with_exactly_its_rights(tmp_path):
 def test_without_capabilities_root_has_none():
     at = World("one", "/bundle")
     asked = a_process(args=("/bin/sh",))
-    for step in process.steps(asked, hosts.UNIFIED, filter_flags=None, set_groups=True):
+    for step in process.steps(asked, Linux(), hosts.UNIFIED, filter_flags=None, set_groups=True):
         step.apply(at)
 
     assert 0 == credentials.permitted_set()

@@ -7,19 +7,13 @@ import pytest
 from aisbx_runtime.oci.errors import SpecError
 from aisbx_runtime.oci.plan import refuse
 from aisbx_runtime.oci.spec.model import (
-    CpuAffinity,
     Device,
     IdMapping,
     IntelRdt,
-    IoPriority,
     Linux,
-    MemoryPolicy,
     Mount,
-    NetDevice,
-    Personality,
     Process,
     Root,
-    Scheduler,
     Spec,
     User,
 )
@@ -39,21 +33,9 @@ def mount(*options, **fields) -> Mount:
 
 MAPPING = (IdMapping(0, 1, 1),)
 REFUSED = [
-    ("linux.personality", spec(personality=Personality("LINUX32"))),
-    ("linux.intelRdt", spec(intel_rdt=IntelRdt("x"))),
-    ("linux.memoryPolicy", spec(memory_policy=MemoryPolicy("MPOL_BIND"))),
-    ("linux.netDevices", spec(net_devices=(NetDevice("eth0", "eth0"),))),
+    ("linux.intelRdt.enableCMT", spec(intel_rdt=IntelRdt("x", enable_cmt=True))),
+    ("linux.intelRdt.enableMBM", spec(intel_rdt=IntelRdt("x", enable_mbm=True))),
     ("linux.mountLabel", spec(mount_label="x")),
-    ("mounts[1]: id mapped mounts", spec(mounts=(mount(), mount("idmap")))),
-    ("mounts[0]: id mapped mounts", spec(mounts=(mount("ridmap"),))),
-    ("mounts[0]: id mapped mounts", spec(mounts=(mount(uid_mappings=MAPPING),))),
-    ("mounts[0]: id mapped mounts", spec(mounts=(mount(gid_mappings=MAPPING),))),
-    ("mounts[0].options: copy-symlink", spec(mounts=(mount("copy-symlink"),))),
-    ("mounts[0].options: src-nofollow", spec(mounts=(mount("src-nofollow"),))),
-    ("mounts[0].options: dest-nofollow", spec(mounts=(mount("dest-nofollow"),))),
-    ("process.scheduler", spec(process(scheduler=Scheduler("SCHED_RR")))),
-    ("process.ioPriority", spec(process(io_priority=IoPriority("IOPRIO_CLASS_RT")))),
-    ("process.execCPUAffinity", spec(process(exec_cpu_affinity=CpuAffinity("0")))),
 ]
 
 
@@ -70,6 +52,37 @@ def test_a_field_that_is_not_supported_is_named(name, asked):
 @pytest.mark.parametrize("asked", [spec(), spec(process()), spec(mounts=(mount("ro", "rbind"),))])
 def test_what_is_supported_is_let_through(asked):
     refuse.check(asked)
+
+
+@pytest.mark.parametrize(
+    ("way", "fields"),
+    [
+        ("idmap", {"options": ("idmap",)}),
+        ("idmap", {"options": ("ridmap",)}),
+        ("idmap", {"uid_mappings": MAPPING, "gid_mappings": MAPPING}),
+        ("copy-symlink", {"options": ("copy-symlink",)}),
+        ("src-nofollow", {"options": ("src-nofollow",)}),
+        ("dest-nofollow", {"options": ("dest-nofollow",)}),
+    ],
+)
+def test_ways_of_binding_are_refused_for_anything_else(way, fields):
+    refuse.check(spec(mounts=(Mount("/x", "bind", "/y", **fields),)))
+    options = fields.pop("options", ())
+    for other in (
+        Mount("/x", "tmpfs", "tmpfs", options, **fields),
+        Mount("/x", "bind", "/y", (*options, "remount"), **fields),
+    ):
+        with pytest.raises(SpecError, match=rf"^mounts\[0\]: {way} is for bind mounts"):
+            refuse.check(spec(mounts=(other,)))
+
+
+def test_the_mappings_of_crun_in_the_option_are_refused_and_not_dropped():
+    with pytest.raises(SpecError, match=r"^mounts\[0\]\.options: idmap= with mappings"):
+        refuse.check(spec(mounts=(mount("bind", "idmap=uids=0-1-10"),)))
+
+
+def test_a_bind_remount_needs_no_source():
+    refuse.check(spec(mounts=(Mount("/x", "bind", "", ("bind", "remount", "ro")),)))
 
 
 NOBODY = 2**32 - 1

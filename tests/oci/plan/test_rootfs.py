@@ -14,6 +14,7 @@ from aisbx_runtime.oci.plan.rootfs import (
     AttachRootfs,
     ChangeRoot,
     CloneRootfs,
+    CoverRoot,
     CutPropagation,
     MakeRootReadOnly,
     MakeWorkingDirectory,
@@ -60,7 +61,9 @@ def test_with_a_mount_namespace_the_rootfs_is_taken_attached_and_pivoted_to():
         AttachRootfs("/b/rootfs", "root.path"),
     ] == rootfs.attach_steps(asked, "/b")
     assert [PivotRoot("root.path")] == rootfs.pivot_steps(asked, no_pivot=False)
-    assert [ChangeRoot("--no-pivot")] == rootfs.pivot_steps(asked, no_pivot=True)
+    assert [CoverRoot("--no-pivot"), ChangeRoot("--no-pivot")] == rootfs.pivot_steps(
+        asked, no_pivot=True
+    )
 
 
 @pytest.mark.parametrize("namespaces", [(), (Namespace("mount", "/m"),)])

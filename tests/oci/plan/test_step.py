@@ -85,7 +85,6 @@ def test_without_hooks_there_is_no_step():
 
 
 def test_entering_is_told():
-    assert (
-        "enter the namespaces and the root of container init"
-        == EnterContainer(0, False, "").describe()
-    )
+    step = EnterContainer(0, False, "")
+
+    assert "enter the namespaces and the root of container init" == step.describe()

@@ -18,6 +18,7 @@ KILL_THREAD = 0x00000000  # include/uapi/linux/seccomp.h, SECCOMP_RET_*
 KILL_PROCESS = 0x80000000
 TRAP = 0x00030000
 ERRNO = 0x00050000
+NOTIFY = 0x7FC00000
 TRACE = 0x7FF00000
 LOG = 0x7FFC0000
 ALLOW = 0x7FFF0000
@@ -28,6 +29,7 @@ ACTIONS = {
     "SCMP_ACT_KILL_PROCESS": KILL_PROCESS,
     "SCMP_ACT_TRAP": TRAP,
     "SCMP_ACT_ERRNO": ERRNO,
+    "SCMP_ACT_NOTIFY": NOTIFY,
     "SCMP_ACT_TRACE": TRACE,
     "SCMP_ACT_LOG": LOG,
     "SCMP_ACT_ALLOW": ALLOW,
@@ -76,6 +78,8 @@ def run(program: bytes, call: Call) -> int:
             at += if_true if accumulator == constant else if_false
         elif code == 0x25:  # BPF_JMP | BPF_JGT | BPF_K
             at += if_true if accumulator > constant else if_false
+        elif code == 0x45:  # BPF_JMP | BPF_JSET | BPF_K
+            at += if_true if accumulator & constant else if_false
         elif code == 0x35:  # BPF_JMP | BPF_JGE | BPF_K
             at += if_true if accumulator >= constant else if_false
         elif code == 0x06:  # BPF_RET | BPF_K
@@ -105,12 +109,15 @@ def _holds(rule, args: tuple[int, ...]) -> bool:
     return all(held)
 
 
-def reading(seccomp, call: Call, name: str) -> set[int]:
+def reading(seccomp, call: Call, name: str, named=()) -> set[int]:
     """Return what a reader of the profile allows the kernel to be told for a call of that name.
 
     config-linux.md says nothing about several rules that match: then any of them may decide.
+    `named` are the numbers of all calls that are named, on the call's architecture.
     """
     default = action_of(seccomp.default_action, seccomp.default_errno_ret)
+    if default & 0x7FFF0000 in (KILL_THREAD, TRAP, ERRNO) and call.number > max(named, default=-1):
+        default = ERRNO | 38 if named else default
     args = (*call.args, 0, 0, 0, 0, 0, 0)[:6]
     return {
         action_of(rule.action, rule.errno_ret)

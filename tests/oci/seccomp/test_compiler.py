@@ -42,7 +42,7 @@ def told(seccomp, *args, number=GETPPID, arch=X86_64):
 
 def test_every_name_that_is_read_can_be_compiled():
     names = (
-        set(compiler.ACTIONS) | {"SCMP_ACT_NOTIFY"},
+        set(compiler.ACTIONS),
         set(compiler.OPERATORS),
         set(compiler.ARCHITECTURES),
         set(FLAGS) | {WAIT_KILLABLE_RECV},
@@ -159,7 +159,8 @@ def test_a_rule_that_changes_nothing_is_skipped(binding, says_the_same):
         default=says_the_same.default_action, default_errno=says_the_same.default_errno_ret
     )
 
-    assert compiler.program_of(without) == compiler.program_of(says_the_same)
+    # It may name a call, and so move what is newer than the profile: see test_enosys.
+    assert compiler.program_of(says_the_same).endswith(compiler.program_of(without))
 
 
 @on_x86_64
@@ -309,17 +310,14 @@ def test_a_flag_of_listeners_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("seccomp", "at"),
+    ("flags", "expected"),
     [
-        (profile(rule("getppid", action="SCMP_ACT_NOTIFY")), "linux.seccomp.syscalls[0].action"),
-        (profile(default="SCMP_ACT_NOTIFY"), "linux.seccomp.defaultAction"),
+        (None, 12), ((), 8), (("SECCOMP_FILTER_FLAG_TSYNC",), 25), ((WAIT_KILLABLE_RECV,), 40),
+        (("SECCOMP_FILTER_FLAG_LOG", WAIT_KILLABLE_RECV), 42),
     ],
-)
-def test_notify_is_refused(seccomp, at):
-    with pytest.raises(SpecError) as refused:
-        compiler.program_of(seccomp)
-
-    assert at in refused.value.what
+)  # fmt: skip
+def test_a_rule_that_notifies_asks_for_a_listener(flags, expected):
+    assert flags_of(profile(rule("getppid", action="SCMP_ACT_NOTIFY"), flags=flags)) == expected
 
 
 # ---- long profiles
@@ -381,37 +379,6 @@ def test_a_program_that_the_kernel_would_not_take_is_refused():
         compiler.program_of(profile(*rules))
 
     assert "instructions" in refused.value.what
-
-
-ENDLESS = """
-import sys
-sys.path.insert(0, sys.argv[1])
-from aisbx_runtime.oci.seccomp import compiler
-from aisbx_runtime.oci.spec.model import Seccomp, SyscallArg, SyscallRule
-compiler.DEADLINE_S = 1
-first = SyscallArg(0, 1, 0, "SCMP_CMP_NE")
-compiler.program_of(Seccomp("SCMP_ACT_ALLOW", syscalls=tuple(
-    SyscallRule(("ioctl",), "SCMP_ACT_ERRNO", 5, (first, SyscallArg(index, 1, 0, "SCMP_CMP_EQ")))
-    for index in (1, 2)
-)))
-"""
-
-
-def test_a_profile_that_libseccomp_does_not_finish_ends_the_process():
-    # libseccomp 2.5.4 loops forever; one that does not is welcome.
-    done = subprocess.run(
-        [sys.executable, "-IS", "-c", ENDLESS, ROOT],
-        check=False, capture_output=True, text=True, env={}, timeout=60,
-    )  # fmt: skip
-
-    assert done.returncode == 0 or (done.returncode == 1 and "Timeout" in done.stderr)
-
-
-def test_no_deadline_is_left_behind():
-    before = os.listdir("/proc/self/task")
-    compiler.program_of(profile())
-
-    assert before == os.listdir("/proc/self/task")
 
 
 # ---- bindings

@@ -321,6 +321,7 @@ KEPT = [
     linux("netDevices", {"eth0": {"name": "wlan%d"}}),
     linux("intelRdt", {"closID": "gold", "memBwSchema": "MB:0=1"}),
     linux("intelRdt", {"closID": ""}),
+    linux("intelRdt", {"closID": "/"}),
     seccomp(defaultErrnoRet=1, syscalls=[{**RULE, "action": "SCMP_ACT_TRACE", "errnoRet": 1}]),
     seccomp(listenerPath="/l", syscalls=[{**RULE, "action": "SCMP_ACT_NOTIFY"}]),
     resources("memory", {"limit": 2, "swap": 2}),
