@@ -17,8 +17,9 @@ from aisbx_runtime.oci.kernel.signal import reap, reap_helper, send_signal
 from aisbx_runtime.oci.lifecycle import attempt
 from aisbx_runtime.oci.lifecycle import bundle as bundles
 from aisbx_runtime.oci.lifecycle.delete import kill_cgroup, remove_cgroups, remove_resctrl_groups
+from aisbx_runtime.oci.lifecycle.foretell import options_of
 from aisbx_runtime.oci.plan import rootfs, seccomp
-from aisbx_runtime.oci.plan.build import Options, build
+from aisbx_runtime.oci.plan.build import build
 from aisbx_runtime.oci.plan.step import INIT, World
 from aisbx_runtime.oci.record import record, replace
 
@@ -130,12 +131,7 @@ def request_of(
     if relay is None:
         console.check(wanted=terminal, console_socket=socket)
     root = call.root()
-    options = Options(
-        cache_dir=f"{root}/.cache/seccomp",
-        cgroup_manager=call.cgroup_manager(),
-        no_pivot=values.flag("no-pivot"),
-        no_new_keyring=values.flag("no-new-keyring"),
-    )
+    options = options_of(call)
     plan = build(spec, hosts.detect(), container_id, path, options)
     for warning in plan.warnings:
         report.debug(call.options, warning, level="warning")

@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-from aisbx_runtime.oci import host as hosts
 from aisbx_runtime.oci import jsontext, report
 from aisbx_runtime.oci.errors import UsageError
-from aisbx_runtime.oci.lifecycle import bundle as bundles
-from aisbx_runtime.oci.plan.build import Options, build
+from aisbx_runtime.oci.lifecycle.foretell import foretold
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from aisbx_runtime.oci.cli import Call
     from aisbx_runtime.oci.plan.step import Plan
 
-_EXAMPLE_ID = "CONTAINER"
-
 
 def main(call: Call) -> int:
     """Print the plan. Needs no root, changes nothing."""
-    values = call.values
-    format_ = values.text("format") or "text"
+    format_ = call.values.text("format") or "text"
     if format_ not in {"text", "json"}:
         raise UsageError(f"--format {format_}: no such format", hint="write text or json")
-    bundle = bundles.directory_of(values.words[0] if values.words else None)
-    _, spec = bundles.read_config(bundle)
-    options = Options(
-        cache_dir=f"{call.root()}/.cache/seccomp",
-        cgroup_manager=call.cgroup_manager(),
-        no_pivot=values.flag("no-pivot"),
-        no_new_keyring=values.flag("no-new-keyring"),
-    )
-    plan = build(spec, hosts.detect(), _EXAMPLE_ID, bundle, options)
+    *_, plan = foretold(call)
     report.out(text_of(plan) if format_ == "text" else jsontext.dump(json_of(plan)) + "\n")
     return 0
 

@@ -1,0 +1,37 @@
+"""The plan of create for a bundle: what create carries out, and `plan` and `explain` foretell."""
+
+from __future__ import annotations
+
+from aisbx_runtime.oci import host as hosts
+from aisbx_runtime.oci.lifecycle import bundle as bundles
+from aisbx_runtime.oci.plan.build import Options, build
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from aisbx_runtime.oci.cli import Call
+    from aisbx_runtime.oci.host import Host
+    from aisbx_runtime.oci.plan.step import Plan
+    from aisbx_runtime.oci.spec.model import Spec
+
+_EXAMPLE_ID = "CONTAINER"
+
+
+def options_of(call: Call) -> Options:
+    """Return what the command line adds to config.json."""
+    return Options(
+        cache_dir=f"{call.root()}/.cache/seccomp",
+        cgroup_manager=call.cgroup_manager(),
+        no_pivot=call.values.flag("no-pivot"),
+        no_new_keyring=call.values.flag("no-new-keyring"),
+    )
+
+
+def foretold(call: Call) -> tuple[str, Spec, Host, Plan]:
+    """Return the bundle that the call names, what it says, this host, and the plan of create.
+
+    Raises what create would raise before it changes anything.
+    """
+    path = bundles.directory_of(call.values.words[0] if call.values.words else None)
+    _, spec = bundles.read_config(path)
+    host = hosts.detect()
+    return path, spec, host, build(spec, host, _EXAMPLE_ID, path, options_of(call))
