@@ -119,8 +119,15 @@ def by_intermediate(
     if status not in {0, _SAID_WHY}:
         how = f"signal {-status}" if status < 0 else f"exit status {status}"
         raise StepError(f"cannot {step.describe()}", where=step.origin, why=how)
-    at.pid = int(str(create.expect("born")["pid"]))
-    at.pidfd = os.pidfd_open(at.pid)
+    pid = int(str(create.expect("born")["pid"]))
+    try:
+        at.pidfd = os.pidfd_open(pid)
+    except OSError:
+        # It waits for us, and ends with the channel.
+        create.close()
+        os.waitpid(pid, 0)
+        raise
+    at.pid = pid
     if at.cgroup_fd >= 0:
         # Not CLONE_INTO_CGROUP: in a joined user namespace there is no right to the cgroup.
         _move_to_cgroup(at)

@@ -83,10 +83,7 @@ def test_exec_works_where_the_container_has_given_controllers_to_its_children(ru
         pytest.skip("the container has no cgroup v2")
     controllers = host.text_of(f"{top}/cgroup.controllers").split()
     if not controllers:
-        with open(f"{os.path.dirname(top)}/cgroup.controllers") as text:
-            controllers = text.read().split()[:1]
-    if not controllers:
-        pytest.skip("cgroup v2 has no controller here")
+        pytest.skip("the container's cgroup v2 has no controller to give on")
     os.mkdir(f"{top}/init.scope")
     with open(f"{top}/init.scope/cgroup.procs", "w") as file:
         file.write(str(container.pid))

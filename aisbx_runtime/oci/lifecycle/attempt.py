@@ -53,18 +53,26 @@ def settle(preserve: int) -> tuple[int, ...]:
     # signal(7): who inherits it ignored cannot wait for its children.
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
     first = 3 + preserve
-    leaked = tuple([fd for fd in map(int, os.listdir("/proc/self/fd")) if fd >= first])
+    listed = [int(name) for name in os.listdir("/proc/self/fd")]
+    # Without the fd of the listing, whose number our next one gets.
+    leaked = tuple([fd for fd in listed if fd >= first and _is_open(fd)])
     close_range(first, MAX_FD, CLOSE_RANGE_CLOEXEC)
     for fd in range(first):
-        try:
-            os.fstat(fd)
-        except OSError:
+        if not _is_open(fd):
             # Closed: taken by a descriptor that disappears at execve, as if it were not there.
             null_fd = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
             if null_fd != fd:
                 os.dup2(null_fd, fd, inheritable=False)
                 os.close(null_fd)
     return leaked
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
 
 
 def drop(leaked: tuple[int, ...]) -> None:
@@ -74,11 +82,7 @@ def drop(leaked: tuple[int, ...]) -> None:
     engine waiting (contract.md 9).
     """
     for fd in leaked:
-        try:
-            os.close(fd)
-        except OSError:
-            # The one that listed them.
-            continue
+        os.close(fd)
 
 
 def apply_phase(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aisbx_runtime.oci import channel, console, init
+from aisbx_runtime.oci import birth, channel, console, init
 from aisbx_runtime.oci import container as containers
 from aisbx_runtime.oci import host as hosts
 from aisbx_runtime.oci import system as os
@@ -10,7 +10,6 @@ from aisbx_runtime.oci.channel import InitDied
 from aisbx_runtime.oci.container import CREATED, PAUSED, RUNNING
 from aisbx_runtime.oci.errors import Failure, StateError, hint_of, kernel_error, why_of
 from aisbx_runtime.oci.kernel.namespaces import CLONE_NEWPID, TYPES, setns
-from aisbx_runtime.oci.kernel.process import clone3
 from aisbx_runtime.oci.kernel.signal import reap, reap_helper, send_signal
 from aisbx_runtime.oci.lifecycle import attempt, exec_process, foreground
 from aisbx_runtime.oci.lifecycle import bundle as bundles
@@ -88,6 +87,8 @@ def _main(call: Call) -> int:
     elif relay is not None:
         at.console_fd = relay.fd
     plan = plan_of(call, spec, wanted, hosts.detect(), facts)
+    # No fd of a directory of the host is in the child: /proc/PID/fd would lead out by it.
+    container.close()
     _start(call, plan, spec, wanted, at)
     if detach:
         return 0
@@ -132,9 +133,7 @@ def plan_of(call: Call, spec: Spec, wanted: Process, host: Host, facts: Facts) -
     labels = lsm.steps(wanted)
     set_groups = exec_process.sets_groups(spec, wanted, facts.number("pid"))
     inside: list[Step] = [
-        *([rootfs.OpenProc("runtime default")] if labels else []),
-        # Without rights outside, only who has joined the user namespace may join the others.
-        EnterContainer(flags, user_namespace and host.euid != 0, f"container {facts.text('id')}"),
+        EnterContainer(flags, before_birth=True, origin=f"container {facts.text('id')}"),
         *([namespaces.BecomeContainerRoot("linux.namespaces")] if user_namespace else []),
         *([process.JoinKeyring(process.KEYRING + facts.text("id"), "runtime default")]
           if facts.flag("keyring") else []),
@@ -156,7 +155,12 @@ def plan_of(call: Call, spec: Spec, wanted: Process, host: Host, facts: Facts) -
     steps: dict[str, tuple[str, list[Step]]] = {
         "host": (
             RUNTIME,
-            [*seccomp.host_steps(spec, host, f"{call.root()}/.cache/seccomp"), *run_first_on],
+            [
+                # While paths lead to the runtime's own: the container's may be a trap.
+                *([rootfs.OpenProc("runtime default")] if labels else []),
+                *seccomp.host_steps(spec, host, f"{call.root()}/.cache/seccomp"),
+                *run_first_on,
+            ],
         ),
         "adopt": (
             RUNTIME,
@@ -300,18 +304,11 @@ def _start(call: Call, plan: Plan, spec: Spec, wanted: Process, at: ExecWorld) -
 
 
 def _give_birth(plan: Plan, at: ExecWorld, create_side: CreateSide, init_side: InitSide) -> None:
-    """Fork into the pid namespace of init, with at.pid and at.pidfd of the child; 0 to itself."""
-    enter = next(step for step in plan.phase("rootfs") if isinstance(step, EnterContainer))
-    if enter.before_birth:
-        from aisbx_runtime.oci import birth
+    """Fork into the pid namespace of init, with at.pid and at.pidfd of the child; 0 to itself.
 
-        flags = enter.flags | CLONE_NEWPID
-        init_fd = at.pidfd
-        birth.by_intermediate(lambda: setns(init_fd, flags), 0, enter, at, create_side, init_side)
-        return
-    # Only children enter it, and this child is the last one: there is no need to go back, which
-    # podman's user namespace would not allow.
-    setns(at.pidfd, CLONE_NEWPID)
-    at.pid, born_fd = clone3()
-    if at.pid:
-        at.pidfd = born_fd
+    By an intermediate that has entered everything before: whoever may trace in the container sees
+    the child from its birth, and then its root and its directory are already the container's.
+    """
+    enter = next(step for step in plan.phase("rootfs") if isinstance(step, EnterContainer))
+    init_fd, flags = at.pidfd, enter.flags | CLONE_NEWPID
+    birth.by_intermediate(lambda: setns(init_fd, flags), 0, enter, at, create_side, init_side)

@@ -235,3 +235,12 @@ def test_what_could_not_be_undone_is_a_note_on_the_first_error():
     assert ["and could not remove /x: rmdir: EBUSY /x/y", "and could not remove /x: second: w"] == (
         error.__notes__
     )
+
+
+@forked
+def test_the_next_fd_of_our_own_is_not_taken_for_a_leak():
+    leaked = attempt.settle(0)
+    own = os.open("/", os.O_PATH)
+    attempt.drop(leaked)
+
+    os.fstat(own)
