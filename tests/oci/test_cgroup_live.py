@@ -233,7 +233,7 @@ def test_on_v1_one_round_is_enough_since_all_stand_still(container, monkeypatch)
                     os._exit(0)
         """)
         flees.stdout.readline()
-        while len(live.pids((path,))) < 60:
+        while len(live.pids((path,))) < 30:
             os.sched_yield()
         live.kill((path,), signal.SIGKILL)
         wait_until_empty(one)

@@ -104,13 +104,13 @@ def test_allowing_all_but_one_device(container, tmp_path):
     assert ("yes", "no") == (seen["kmsg-read"], seen["kmsg-write"])
 
 
-def test_a_device_of_the_container_may_be_used(container, tmp_path):
+def test_a_node_of_the_container_does_not_open_its_device(container, tmp_path):
     one = container(
         Resources(devices=(DENY_ALL,)), devices=(Device("c", "/dev/kmsg", *kmsg_number()),)
     )
     seen = probe(one, str(tmp_path))
 
-    assert ("yes", "yes") == (seen["kmsg-read"], seen["kmsg-write"])
+    assert ("no", "no") == (seen["kmsg-read"], seen["kmsg-write"])
 
 
 def test_device_rules_for_a_cgroup_with_children_say_so_on_v1(container):

@@ -8,6 +8,8 @@ import pytest
 
 from aisbx_runtime.oci.errors import StepError
 from aisbx_runtime.oci.kernel import process
+from aisbx_runtime.oci.kernel.process import clone3
+from aisbx_runtime.oci.kernel.signal import reap
 from aisbx_runtime.oci.plan.cgroup_make import MakeCgroup
 from aisbx_runtime.oci.plan.cgroup_steps import JoinCgroup, Setting, WriteLimits
 from aisbx_runtime.oci.plan.cgroup_v2 import DelegateCgroup
@@ -91,12 +93,31 @@ def test_a_cgroup_with_processes_in_a_child_is_refused(container):
         Container(None)
 
 
-def test_an_empty_cgroup_is_used_again(container):
+def test_an_empty_cgroup_is_made_anew(container):
     one = container()
+    before = [os.stat(path).st_ino for path in one.paths]
     again = container()
 
     assert one.paths == again.paths
-    assert again.world.owned == []
+    assert list(one.paths) == again.world.owned
+    assert before != [os.stat(path).st_ino for path in again.paths]
+
+
+def test_whoever_is_born_in_a_cgroup_that_was_killed_lives(container):
+    one = container()
+    if not os.path.exists(f"{one.paths[0]}/cgroup.kill"):
+        pytest.skip("no cgroup v2 is mounted")
+    with open(f"{one.paths[0]}/cgroup.kill", "w") as file:
+        file.write("1")
+    again = container()
+    fd = os.open(again.paths[0], os.O_PATH | os.O_DIRECTORY)
+    pid, pidfd = clone3(0, cgroup_fd=fd)
+    if pid == 0:
+        os._exit(7)
+    os.close(fd)
+
+    assert 7 == reap(pidfd)
+    os.close(pidfd)
 
 
 def test_a_parent_that_another_runtime_removes_is_made_again(container):
