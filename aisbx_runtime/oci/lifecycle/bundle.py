@@ -61,5 +61,6 @@ def check_rootfs(path: str) -> None:
 
 
 def parsed(config: bytes) -> Spec:
-    """Return the Spec of a container's private copy of its config.json."""
-    return parse.spec_of(parse.text_of(config, CONFIG), CONFIG)
+    """Return the Spec of a container's copy of its config.json, which create has checked."""
+    spec, _ = parse.read_spec(parse.text_of(config, CONFIG), CONFIG)
+    return spec
