@@ -313,3 +313,11 @@ def test_hooks_hold_no_descriptor_of_the_runtime(runtime, journal):
         numbers = [line.split()[-3] for line in text if "->" in line and "/proc/" not in line]
 
     assert set(numbers) <= {"0", "1", "2"}
+
+
+def test_create_container_hooks_start_in_the_rootfs(runtime, journal):
+    path = f"{journal.bundle.path}/states/cwd"
+    journal.hook("createContainer", f"pwd -P >{path}")
+    runtime.create(journal.bundle)
+
+    assert [os.path.realpath(journal.bundle.rootfs)] == text_of(path).split()

@@ -291,3 +291,10 @@ def test_a_mount_made_inside_a_slave_does_not_reach_the_host(runtime, bundle, sh
 
     assert runtime.run(bundle, "mkdir /mnt/x && mount -t tmpfs t /mnt/x").code == 0
     # The leak check compares the mounts of the host.
+
+
+def test_without_pivot_the_old_root_is_covered(runtime, bundle):
+    # A mere chroot may not make user namespaces (user_namespaces(7)), and can be left by "..".
+    result = runtime.run(bundle, "unshare -U true && echo whole", "--no-pivot")
+
+    assert ["whole"] == result.ok().lines

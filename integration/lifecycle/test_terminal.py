@@ -7,6 +7,7 @@ import stat
 
 import pytest
 
+from integration.differences import known_of_runc
 from integration.terminal import ConsoleSocket, OnPty, read_until
 
 
@@ -257,3 +258,20 @@ def test_no_pty_of_the_host_is_used(runtime, terminal, console):
     created(runtime, terminal, console, "true")
 
     assert set(os.listdir("/dev/pts")) == before
+
+
+def test_a_read_only_dev_still_gets_its_console(runtime, terminal, console):
+    for one in terminal.config["mounts"]:
+        if one["destination"] == "/dev":
+            one["options"].append("ro")
+    container, master = created(runtime, terminal, console, "touch /dev/x || echo refused")
+    container.start()
+
+    assert b"refused" in read_until(master, b"refused")
+
+
+def test_a_line_on_a_relayed_terminal_ends_in_one_newline(runtime, terminal):
+    result = runtime.run(terminal, "echo one; echo two")
+    known_of_runc(runtime, "needs a terminal of its own", seen="/dev/tty" in result.err)
+
+    assert "one\ntwo\n" == result.ok().out
