@@ -23,8 +23,8 @@ PYTEST = $(VENV)/python -B -m pytest
 AS_ROOT = $(if $(filter 0,$(UID)),,sudo)
 SOURCES = aisbx_runtime tests $(wildcard integration benchmarks)
 
-.PHONY: .venv help setup setup-run setup-test build install uninstall run test check format \
-	test-unit test-root test-security test-engines coverage bench conformance clean
+.PHONY: .venv help setup setup-run setup-lab setup-test build install uninstall run test check format \
+	test-unit test-root test-security test-engines test-lab lab-shell coverage bench conformance clean
 .DEFAULT_GOAL := help
 
 help: ## list the supported targets
@@ -36,6 +36,9 @@ setup: ## install what building needs (apt, only what is missing)
 
 setup-run: ## install what `make run` needs as well
 	@sh setup/packages.sh build run $(if $(filter runc,$(notdir $(RUNTIME))),runc)
+
+setup-lab: ## install what the guests of `make test-lab` are made with (apt)
+	@sh setup/packages.sh lab
 
 setup-test: ## install what `make test` needs (apt), and make .venv with the test tools (PyPI)
 	@sh setup/packages.sh build run runc test
@@ -80,6 +83,10 @@ test-security: .venv ## every known way out of a container is tried (root)
 
 test-engines: .venv ## podman, containerd and buildah on top of the runtime (root)
 	$(AS_ROOT) env PATH="$$PATH" $(PYTEST) -p no:cacheprovider -m root $(or $(TESTS),integration/engines)
+
+lab-shell: setup-lab ## a shell in a guest with unified cgroup v2 (root; OPTIONS='--guest systemd')
+	@$(MAKE) --no-print-directory build
+	$(AS_ROOT) $(INTERPRETER) -B -m integration.lab shell $(OPTIONS)
 
 coverage: .venv ## unit tests with coverage of lines and branches
 	rm -f .coverage .coverage.*

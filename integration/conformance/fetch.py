@@ -16,6 +16,8 @@ import subprocess
 import sys
 import time
 
+from integration import debian
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOOLS = "golang-github-opencontainers-runtime-tools"
 LIBRARIES = (
@@ -100,32 +102,6 @@ class Scratch:
 # ---- apt -----------------------------------------------------------------------------------------
 
 
-def host_mirror() -> tuple[str, str]:
-    """Return (URI, options) of the line with which this host gets its own release."""
-    with open("/etc/os-release", encoding="utf-8") as file:
-        release = dict(line.strip().split("=", 1) for line in file if "=" in line)
-    codename = release.get("VERSION_CODENAME", "").strip('"')
-    for path in sorted(glob.glob("/etc/apt/sources.list.d/*.sources")):
-        with open(path, encoding="utf-8") as file:
-            for stanza in file.read().split("\n\n"):
-                lines = [one for one in stanza.splitlines() if ":" in one and one[0] != "#"]
-                fields = dict(one.split(":", 1) for one in lines)
-                if codename in fields.get("Suites", "").split():
-                    key = fields.get("Signed-By", "").strip()
-                    return fields["URIs"].split()[0], f"[signed-by={key}]" if key else ""
-    for path in ["/etc/apt/sources.list", *sorted(glob.glob("/etc/apt/sources.list.d/*.list"))]:
-        if not os.path.exists(path):
-            continue
-        with open(path, encoding="utf-8") as file:
-            for line in file:
-                left, _, right = line.partition("]") if "[" in line else ("", "", line[3:])
-                words = right.split()
-                if line.startswith("deb ") and words[1:2] == [codename]:
-                    return words[0], f"{left[4:]}]" if left else ""
-    refuse(f"no line for {codename} in the apt sources of this host")
-    raise AssertionError
-
-
 def apt(scratch: Scratch, *words: str, cwd: str | None = None, check: bool = True) -> None:
     places = {
         "Dir::Etc::sourcelist": f"{scratch.apt}/sources.list",
@@ -158,7 +134,7 @@ def fetch(scratch: Scratch) -> None:
     for path in ("lists/partial", "archives/partial"):
         os.makedirs(os.path.join(scratch.apt, path), exist_ok=True)
     os.makedirs(scratch.sources, exist_ok=True)
-    uri, options = host_mirror()
+    uri, options = debian.mirror()
     with open(f"{scratch.apt}/sources.list", "w", encoding="utf-8") as file:
         file.writelines(f"{kind} {options} {uri} {scratch.suite} main\n" for kind in SOURCE_KINDS)
     with open(f"{scratch.apt}/status", "w", encoding="utf-8"):
