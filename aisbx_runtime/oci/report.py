@@ -60,10 +60,20 @@ def failed(failure: Failure, options: Values, subject: str) -> None:
     _log(options, "error", line, {name: text for name, text in fields.items() if text})
 
 
-def debug(options: Values, message: str, *, level: str = "debug") -> None:
+def debug(options: Values, message: str) -> None:
     """Log what is only asked for with --debug: an engine reads the log as one failure."""
     if options.flag("debug"):
-        _log(options, level, printable(message), {})
+        _log(options, "debug", printable(message), {})
+
+
+def warning(options: Values, message: str) -> None:
+    """Log what was ignored by a verb that has succeeded; without --log only --debug tells it.
+
+    Never to stderr by itself, which may be the container's (contract.md 1), and never beside a
+    failure: podman reads the log as one JSON object (contract.md 3).
+    """
+    if options.text("log") or options.flag("debug"):
+        _log(options, "warning", printable(message), {})
 
 
 def _log(options: Values, level: str, message: str, fields: dict[str, str]) -> None:

@@ -80,6 +80,10 @@ def test_the_state_is_true_after_a_start_that_stopped_in_the_middle(
     outcome = faulty(f"{do}:{place}", "start", bundle.id)
     status = status_of(faulty, bundle)
 
+    if (do, place) == ("fail", "before:call:hooks.run:1"):
+        # runtime.md, lifecycle 9: a poststart hook that fails stops the container.
+        statuses = {"stopped"}
+
     assert outcome.struck == 1
     assert outcome.code == (KILLED if do == "kill" else 1)
     assert status in statuses

@@ -324,3 +324,27 @@ def test_a_broken_state_of_one_container_does_not_hide_the_others(runtime, new_b
 
     assert good.id in listed
     assert json.loads(runtime("state", good.id).out)["status"] == "running"
+
+
+def test_a_container_without_a_process_is_refused(runtime, bundle):
+    # runtime.md lets `start` refuse it; then it is too late to name the line.
+    del bundle.config["process"]
+
+    assert "process" in refused(runtime, bundle)
+
+
+def test_an_annotation_without_a_name_is_refused(runtime, bundle):
+    bundle.config["annotations"] = {"": "x"}
+    bundle.save()
+    result = runtime("create", "--bundle", bundle.path, bundle.id)
+    runtime.made.append(bundle.id)
+    known_of_runc(runtime, "it does not look at annotations", seen=result.code == 0)
+
+    assert result.code == 1
+    assert "annotations" in result.err
+
+
+def test_unknown_annotations_are_taken(runtime, bundle):
+    bundle.config["annotations"] = {"org.opencontainers.image.new": "", "a.b/c": "d"}
+
+    assert runtime.create(bundle).state()["annotations"] == bundle.config["annotations"]

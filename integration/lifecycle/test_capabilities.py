@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from integration.differences import known_of_runc
+from integration.host import text_of
 
 NUMBERS = {"CAP_CHOWN": 0, "CAP_KILL": 5, "CAP_NET_BIND_SERVICE": 10, "CAP_AUDIT_WRITE": 29}
 SETS = {
@@ -127,3 +130,30 @@ def test_a_name_in_another_spelling_is_not_silently_taken_for_all(runtime, bundl
     known_of_runc(runtime, "it takes lower case", seen=result.code == 0 and name.islower())
 
     assert result.code != 0 or int(result.out.split()[1], 16) in {0, mask("CAP_KILL")}
+
+
+def test_an_unknown_capability_is_a_warning_in_the_log(runtime, bundle):
+    # config.md, Linux process: what cannot be given MUST be logged as a warning.
+    bundle.all_capabilities("CAP_KILL", "CAP_NOSUCH")
+    bundle.script("true").save()
+    runtime.made.append(bundle.id)
+    log = f"{bundle.path}/log"
+    words = ["create", "--bundle", bundle.path, bundle.id]
+    runtime("--log", log, "--log-format", "json", *words).ok()
+    entries = [json.loads(line) for line in text_of(log).splitlines()]
+
+    assert any(one["level"] == "warning" and "CAP_NOSUCH" in one["msg"] for one in entries)
+
+
+def test_a_failure_is_the_only_entry_of_the_log(runtime, bundle):
+    # podman reads the file as one JSON object.
+    bundle.all_capabilities("CAP_KILL", "CAP_NOSUCH")
+    bundle.args("/no/such/program").save()
+    log = f"{bundle.path}/log"
+    words = ["create", "--bundle", bundle.path, bundle.id]
+    result = runtime("--log", log, "--log-format", "json", *words)
+    lines = text_of(log).splitlines()
+    known_of_runc(runtime, "it logs the warning as well", seen=len(lines) > 1)
+
+    assert result.code == 1
+    assert [json.loads(line)["level"] for line in lines] == ["error"]

@@ -197,3 +197,33 @@ def test_flags_of_the_source_are_kept_by_a_bind(runtime, bundle, nested):
     bundle.mount("/mnt", "bind", f"{nested}/below", "rbind")
 
     assert "nosuid" in inside(runtime, bundle).options
+
+
+# config.md: options that a runtime MUST know, and that nobody can read back from mountinfo.
+@pytest.mark.parametrize(
+    "option",
+    [
+        "async", "iversion", "loud", "noiversion", "nolazytime", "norelatime", "nostrictatime",
+        "silent",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("fstype", ["tmpfs", "bind"])
+def test_an_option_that_shows_nowhere_is_taken(runtime, bundle, tmp_path, fstype, option):
+    source = str(tmp_path) if fstype == "bind" else "tmpfs"
+    bundle.mount("/mnt", fstype, source, *["bind"] * (fstype == "bind"), option)
+    result = runtime.run(bundle, READ)
+    known_of_runc(runtime, f"1.1 hands {option} to the filesystem", seen=result.code != 0)
+
+    assert last_at("/mnt", result.ok().out).options >= {"rw", "relatime"}
+
+
+@pytest.mark.parametrize(
+    ("options", "absent"),
+    [(["sync", "async"], "sync"), (["lazytime", "nolazytime"], "lazytime"),
+     (["strictatime", "nostrictatime"], "strictatime")],
+)  # fmt: skip
+def test_a_word_takes_back_the_one_before(runtime, bundle, options, absent):
+    bundle.mount("/mnt", "tmpfs", "tmpfs", *options)
+    found = inside(runtime, bundle)
+
+    assert absent not in found.options | found.super_options

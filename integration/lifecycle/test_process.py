@@ -208,6 +208,18 @@ def test_an_unknown_rlimit_is_refused(runtime, bundle):
     assert runtime.run(bundle, "true").code != 0
 
 
+@pytest.mark.parametrize("soft", [100, 200])
+def test_an_rlimit_that_is_there_twice_is_refused(runtime, bundle, soft):
+    # config.md, POSIX process: the same values are no excuse.
+    first = {"type": "RLIMIT_CPU", "soft": 100, "hard": 200}
+    bundle.config["process"]["rlimits"] = [first, {**first, "soft": soft}]
+    result = runtime.run(bundle, "true")
+    known_of_runc(runtime, "1.1 takes the last of two rlimits", seen=result.code == 0)
+
+    assert result.code != 0
+    assert "RLIMIT_CPU" in result.err
+
+
 def test_the_annotations_are_in_the_state(runtime, bundle):
     bundle.config["annotations"] = {"a.b": "c", "run.oci.keep_original_groups": "0"}
     container = runtime.create(bundle)

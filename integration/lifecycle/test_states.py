@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime
+import json
 import os
 import signal
 
+import jsonschema
 import pytest
 
 from integration import host
@@ -267,3 +269,90 @@ def test_an_id_is_free_again_after_delete(runtime, bundle):
         container.wait()
         container.delete().ok()
         os.unlink(f"{bundle.path}/pid")
+
+
+def schema():
+    directory = os.path.join(os.path.dirname(__file__), "../../spec/runtime-spec/schema")
+    with open(f"{directory}/state-schema.json", encoding="utf-8") as text:
+        found = json.load(text)
+    with open(f"{directory}/defs.json", encoding="utf-8") as text:
+        found["definitions"] = json.load(text)["definitions"]
+    plain = json.dumps(found).replace('"defs.json#', '"#')
+    return jsonschema.Draft4Validator(json.loads(plain))
+
+
+def test_every_state_is_what_the_schema_of_the_specification_says(runtime, bundle):
+    bundle.config["annotations"] = {"org.example.key": "value"}
+    container = runtime.create(bundle.script("exec sleep 1000"))
+    states = [container.state(), container.start().state()]
+    container.kill().ok()
+    container.wait()
+    states.append(container.state())
+
+    assert [state["status"] for state in states] == ["created", "running", "stopped"]
+    assert [bool(state.get("pid")) for state in states] == [True, True, False]
+    for state in states:
+        schema().validate(state)
+
+
+@pytest.mark.parametrize("change", ["written", "removed"])
+def test_what_happens_to_config_json_after_create_does_not_matter(runtime, bundle, change):
+    bundle.hook("poststop", "/bin/sh", "-c", f"echo old >>{bundle.path}/note")
+    bundle.hook("poststart", "/bin/sh", "-c", f"echo old >>{bundle.path}/note")
+    container = runtime.create(bundle.script("echo old >/ran"))
+    if change == "written":
+        bundle.config["annotations"] = {"new": "1"}
+        for kind in ("poststart", "poststop"):
+            bundle.config["hooks"][kind][0]["path"] = "/no/such/hook"
+        bundle.script("echo new >/ran").save()
+    else:
+        os.unlink(f"{bundle.path}/config.json")
+    container.start().wait()
+    state = container.state()
+    container.delete().ok()
+
+    assert "annotations" not in state
+    assert host.text_of(f"{bundle.rootfs}/ran") == "old\n"
+    assert host.text_of(f"{bundle.path}/note") == "old\n" * 2
+
+
+def test_what_delete_did_not_make_is_left(runtime, bundle, scratch):
+    os.mkdir(f"{scratch}/volume")
+    bundle.mount("/mnt", "bind", f"{scratch}/volume", "rbind")
+    bundle.mount("/srv", "tmpfs", "tmpfs")
+    tops = {top for top in host.hierarchies().values() if os.path.isdir(top)}
+    parents = [f"{top}{bundle.cgroup}" for top in tops]
+    for parent in parents:
+        os.mkdir(parent)
+        if os.path.exists(f"{parent}/cpuset.cpus"):
+            for name in ("cpus", "mems"):  # cpuset(7): empty at first, and nobody can enter
+                with open(f"{parent}/cpuset.{name}", "w") as file:
+                    file.write(host.text_of(f"{parent}/../cpuset.{name}").strip() or "\n")
+    bundle.config["linux"]["cgroupsPath"] = f"{bundle.cgroup}/below"
+    container = runtime.create(bundle.script("echo x >/mnt/file; echo x >/root/file")).start()
+    container.wait()
+    container.delete().ok()
+    left = [os.path.isdir(parent) and not os.path.isdir(f"{parent}/below") for parent in parents]
+    for parent in parents:
+        os.rmdir(parent)
+
+    assert left == [True] * len(parents)
+    assert os.listdir(f"{scratch}/volume") == ["file"]
+    assert os.path.exists(f"{bundle.rootfs}/root/file")
+    assert os.path.exists(f"{bundle.path}/config.json")
+
+
+@pytest.mark.parametrize("status", ["running", "stopped"])
+def test_a_start_that_is_refused_has_no_effect(runtime, bundle, status):
+    bundle.hook("poststart", "/bin/sh", "-c", f"echo started >>{bundle.path}/note")
+    container = runtime.ready(bundle, "echo ran >>/note; echo ready; exec sleep 1000")
+    if status == "stopped":
+        container.kill().ok()
+        container.wait()
+    before = container.state()
+    result = container.verb("start")
+
+    assert result.code == 1
+    assert container.state() == before
+    assert host.text_of(f"{bundle.rootfs}/note") == "ran\n"
+    assert host.text_of(f"{bundle.path}/note") == "started\n"

@@ -275,3 +275,10 @@ def test_a_line_on_a_relayed_terminal_ends_in_one_newline(runtime, terminal):
     known_of_runc(runtime, "needs a terminal of its own", seen="/dev/tty" in result.err)
 
     assert "one\ntwo\n" == result.ok().out
+
+
+@pytest.mark.parametrize("size", [{"height": 33, "width": 101}, {"height": 0, "width": 0}])
+def test_without_a_terminal_the_size_of_the_console_is_ignored(runtime, bundle, size):
+    bundle.config["process"]["consoleSize"] = size
+
+    assert runtime.run(bundle, "test -t 0 || echo none").ok().out == "none\n"

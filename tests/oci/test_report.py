@@ -104,12 +104,26 @@ def test_details_are_only_logged_when_asked_for(tmp_path, capfd):
     log = tmp_path / "log"
     report.debug(options("--log", f"{log}"), "step 1")
     assert log.exists() is False
-    report.debug(options("--log", f"{log}", "--debug"), "step 1", level="warning")
+    report.debug(options("--log", f"{log}", "--debug"), "step 1")
 
-    assert 'level=warning msg="step 1"' in log.read_text()
+    assert 'level=debug msg="step 1"' in log.read_text()
     report.debug(options("--debug"), "step 2")
 
     assert ("", "debug: step 2\n") == capfd.readouterr()
+
+
+def test_a_warning_goes_to_the_log_and_never_to_stderr_by_itself(tmp_path, capfd):
+    log = tmp_path / "log"
+    report.warning(options(), "lost")
+    report.warning(options("--log", f"{log}", "--log-format", "json"), "kept")
+
+    assert ("", "") == capfd.readouterr()
+    assert ("warning", "kept") == tuple(
+        json.loads(log.read_text())[key] for key in ("level", "msg")
+    )
+    report.warning(options("--debug"), "told")
+
+    assert ("", "warning: told\n") == capfd.readouterr()
 
 
 def to_closed_fds():

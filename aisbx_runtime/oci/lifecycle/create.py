@@ -16,7 +16,12 @@ from aisbx_runtime.oci.hooks import run as run_hook
 from aisbx_runtime.oci.kernel.signal import reap, reap_helper, send_signal
 from aisbx_runtime.oci.lifecycle import attempt
 from aisbx_runtime.oci.lifecycle import bundle as bundles
-from aisbx_runtime.oci.lifecycle.delete import kill_cgroup, remove_cgroups, remove_resctrl_groups
+from aisbx_runtime.oci.lifecycle.delete import (
+    kill_cgroup,
+    remove_cgroups,
+    remove_resctrl_groups,
+    run_poststop,
+)
 from aisbx_runtime.oci.lifecycle.foretell import options_of
 from aisbx_runtime.oci.plan import rootfs, seccomp
 from aisbx_runtime.oci.plan.build import build
@@ -61,6 +66,8 @@ class ContainerWorld(World):
         self._container = container
         self._facts = facts
         self._init_side = False
+        # What hooks of create have begun, poststop hooks are to end (runtime.md, lifecycle).
+        self.hooks_began = False
 
     def enter_init(self) -> None:
         """Note that this copy of the world is container init's."""
@@ -133,8 +140,6 @@ def request_of(
     root = call.root()
     options = options_of(call)
     plan = build(spec, hosts.detect(), container_id, path, options)
-    for warning in plan.warnings:
-        report.debug(call.options, warning, level="warning")
     return Request(
         id=container_id,
         root=root,
@@ -161,7 +166,13 @@ def create(request: Request, call: Call) -> tuple[Container, ContainerWorld]:
         _make(request, container, facts, at, call)
     except BaseException as error:
         _undo(container, at, error)
+        if at.hooks_began:
+            facts = _first_facts(request)
+            state = containers.state_of(container, facts, status=containers.STOPPED)
+            run_poststop(request.config, state, facts)
         raise
+    for warning in request.plan.warnings:
+        report.warning(call.options, warning)
     return container, at
 
 
@@ -225,6 +236,8 @@ def _make(
         attempt.apply_phase(plan, "join", at, call)
         reap_helper(call.helper)
         create_side.expect("prepared")
+        hooks = request.spec.hooks
+        at.hooks_began = bool(hooks.prestart or hooks.create_runtime or hooks.create_container)
         attempt.apply_phase(plan, "hooks", at, call)
         create_side.go()
         _wait_until_ready(create_side, request, container, facts, at)

@@ -6,9 +6,10 @@ import errno
 import select
 
 from aisbx_runtime.oci import container as containers
+from aisbx_runtime.oci import report
 from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.container import CREATED, CREATING, STOPPED
-from aisbx_runtime.oci.errors import NOT_STOPPED, Failure, StateError
+from aisbx_runtime.oci.errors import NOT_STOPPED, Failure, StateError, why_of
 from aisbx_runtime.oci.kernel.signal import send_signal
 
 TYPE_CHECKING = False
@@ -35,13 +36,17 @@ def main(call: Call) -> int:
     # runc deletes a created container too, and containerd relies on it.
     if status not in {STOPPED, CREATED} and not (force or status == CREATING):
         raise StateError(NOT_STOPPED.format(id=container.id, status=status))
-    destroy(container, facts)
+    for sentence in destroy(container, facts):
+        report.warning(call.options, sentence)
     return 0
 
 
-def destroy(container: Container, facts: Facts) -> None:
-    """Kill what is left of a locked container, remove everything, run poststop hooks."""
-    _kill(facts, container)
+def destroy(container: Container, facts: Facts) -> list[str]:
+    """Kill what is left of a locked container, remove everything, run poststop hooks.
+
+    Returns what is worth a warning.
+    """
+    kill(container, facts)
     remove_cgroups(container, facts)
     remove_resctrl_groups(container, failed=not facts.flag("complete"))
     _remove_files(container)
@@ -50,11 +55,11 @@ def destroy(container: Container, facts: Facts) -> None:
     config = container.read(containers.CONFIG) if poststop else b""
     state = containers.state_of(container, facts, status=STOPPED) if poststop else {}
     container.remove()
-    if poststop:
-        _run_poststop(config, state, facts)
+    return run_poststop(config, state, facts) if poststop else []
 
 
-def _kill(facts: Facts, container: Container) -> None:
+def kill(container: Container, facts: Facts) -> None:
+    """Kill what is left of a locked container, and wait for its init to end. Raises Failure."""
     pidfd = containers.open_init(facts)
     if pidfd >= 0 or not facts.flag("own_pid_namespace"):
         # Without a pid namespace of its own the dead init has taken nobody along.
@@ -134,15 +139,20 @@ def _remove_files(container: Container) -> None:
             continue
 
 
-def _run_poststop(config: bytes, state: dict[str, object], facts: Facts) -> None:
+def run_poststop(config: bytes, state: dict[str, object], facts: Facts) -> list[str]:
+    """Run the poststop hooks of a container that is gone; return what those that fail say."""
     from aisbx_runtime.oci import hooks, jsontext
     from aisbx_runtime.oci.lifecycle import bundle
 
     text = jsontext.dump(state).encode()
     directory = facts.text("bundle")
+    failed: list[str] = []
     for hook in bundle.parsed(config).hooks.poststop:
         try:
             hooks.run("poststop", hook, text, directory if os.path.isdir(directory) else None)
-        except (Failure, OSError):
-            # runtime.md, lifecycle 12: a failing poststop hook is a warning, the rest still runs.
-            continue
+        except Failure as failure:
+            # runtime.md, lifecycle 13: a failing poststop hook is a warning, the rest still runs.
+            failed.append(failure.line())
+        except OSError as error:
+            failed.append(f"cannot run the poststop hook {hook.path}: {why_of(error)}")
+    return failed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from aisbx_runtime.oci import report
 from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.errors import Failure, UsageError
 from aisbx_runtime.oci.lifecycle import attempt, foreground
@@ -40,7 +41,7 @@ def main(call: Call) -> int:
         return 0
     code = foreground.wait(at.pidfd, request.relay)
     if not values.flag("keep"):
-        _delete(container)
+        _delete(container, call)
     return code
 
 
@@ -53,7 +54,7 @@ def _subject(word: str, bundle: str | None) -> tuple[str, str | None]:
     return f"run-{os.urandom(6).hex()}", word
 
 
-def _delete(container: Container) -> None:
+def _delete(container: Container, call: Call) -> None:
     from aisbx_runtime.oci.errors import StateError
 
     try:
@@ -61,4 +62,5 @@ def _delete(container: Container) -> None:
     except StateError:
         # Somebody has deleted it meanwhile: `kill` and `delete` by another.
         return
-    destroy(container, container.facts())
+    for sentence in destroy(container, container.facts()):
+        report.warning(call.options, sentence)

@@ -98,5 +98,12 @@ def _run_poststart(container: Container, facts: Facts) -> None:
     # A program that has ended meanwhile was running all the same.
     state = containers.state_of(container, facts, status=containers.RUNNING)
     text = jsontext.dump(state).encode()
-    for hook in bundle.parsed(container.read(containers.CONFIG)).hooks.poststart:
-        hooks.run("poststart", hook, text, facts.text("bundle"))
+    try:
+        for hook in bundle.parsed(container.read(containers.CONFIG)).hooks.poststart:
+            hooks.run("poststart", hook, text, facts.text("bundle"))
+    except BaseException:
+        from aisbx_runtime.oci.lifecycle import delete
+
+        # runtime.md 1.3, lifecycle 9: stop the container. Whoever called deletes it.
+        delete.kill(container, facts)
+        raise

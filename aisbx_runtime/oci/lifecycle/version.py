@@ -8,7 +8,7 @@ import aisbx_runtime
 from aisbx_runtime.oci import report
 
 # The newest version of the runtime spec whose fields are read.
-SPEC_VERSION = "1.2.1"
+SPEC_VERSION = "1.3.0"
 
 
 def show() -> int:
