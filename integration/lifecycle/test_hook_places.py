@@ -1,4 +1,4 @@
-"""Where the program of a hook is looked for, what is there when it runs, and what its failure does."""
+"""Where the program of a hook is looked for, what it finds, and what its failure does."""
 
 from __future__ import annotations
 

@@ -235,9 +235,7 @@ def _make(
         create_side.go()
         attempt.apply_phase(plan, "join", at, call)
         reap_helper(call.helper)
-        create_side.expect("prepared")
-        hooks = request.spec.hooks
-        at.hooks_began = bool(hooks.prestart or hooks.create_runtime or hooks.create_container)
+        _wait_until_prepared(create_side, request, at)
         attempt.apply_phase(plan, "hooks", at, call)
         create_side.go()
         _wait_until_ready(create_side, request, container, facts, at)
@@ -256,6 +254,12 @@ def _make(
     if request.pid_file:
         container.own("file", attempt.temporary_of(request.pid_file))
         attempt.write_pid_file(request.pid_file, at.pid)
+
+
+def _wait_until_prepared(create_side: CreateSide, request: Request, at: ContainerWorld) -> None:
+    create_side.expect("prepared")
+    hooks = request.spec.hooks
+    at.hooks_began = bool(hooks.prestart or hooks.create_runtime or hooks.create_container)
 
 
 def _wait_until_ready(

@@ -1,4 +1,4 @@
-"""Every field that the runtime spec calls required, taken away from a config that has everything."""
+"""Every field that the runtime spec calls required, taken away from a whole config."""
 
 from __future__ import annotations
 
