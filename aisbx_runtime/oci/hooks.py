@@ -17,18 +17,28 @@ from aisbx_runtime.oci.kernel.signal import reap, send_signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aisbx_runtime.oci.spec.model import Hook
 
 SIGKILL = 9
+_FAILED = "error running hook"  # runc's words
 _SIGNALS = 64
 _STDERR_BYTES = 4096
 # pipe(7): what a hook may leave in its pipe when it ends.
 _PIPE_BYTES = 65536
 
 
-def run(kind: str, hook: Hook, state: bytes, bundle: str | None) -> None:
+def run(
+    kind: str,
+    hook: Hook,
+    state: bytes,
+    bundle: str | None,
+    confine: Callable[[], object] | None = None,
+) -> None:
     """Run one hook to its end with `state` on its stdin, in the directory `bundle` if given.
 
+    `confine` is the last that its process calls before the hook's program.
     The environment is exactly the hook's: never the caller's, and never that of an image
     (CVE-2025-23266). Raises Failure when it cannot start, exits not with 0, or takes too long.
     """
@@ -36,7 +46,7 @@ def run(kind: str, hook: Hook, state: bytes, bundle: str | None) -> None:
     said_read, said_write = os.pipe2(os.O_CLOEXEC)
     pid, pidfd = clone3()
     if pid == 0:
-        _become(hook, state_read, said_write, bundle)
+        _become(hook, state_read, said_write, bundle, confine)
     os.close(state_read)
     os.close(said_write)
     deadline = None if hook.timeout is None else time.monotonic() + hook.timeout
@@ -52,14 +62,20 @@ def run(kind: str, hook: Hook, state: bytes, bundle: str | None) -> None:
         os.close(pidfd)
     if said is None:
         raise Failure(
-            f"the {kind} hook {hook.path} took longer than its timeout of {hook.timeout} s",
+            f"{_FAILED}: {kind} {hook.path} took longer than its timeout of {hook.timeout} s",
             hint="raise hooks[].timeout, or see what the hook waits for",
         )
     if status:
-        raise Failure(f"the {kind} hook {hook.path} failed", why=_why(status, said))
+        raise Failure(f"{_FAILED}: {kind} {hook.path}", why=_why(status, said))
 
 
-def _become(hook: Hook, state_fd: int, said_fd: int, bundle: str | None) -> None:
+def _become(
+    hook: Hook,
+    state_fd: int,
+    said_fd: int,
+    bundle: str | None,
+    confine: Callable[[], object] | None,
+) -> None:
     # The child: nothing here may import, or leave by another way than execve or _exit.
     try:
         os.dup2(state_fd, 0)
@@ -71,7 +87,10 @@ def _become(hook: Hook, state_fd: int, said_fd: int, bundle: str | None) -> None
         if bundle is not None:
             os.chdir(bundle)
         env = {name: value for name, _, value in [one.partition("=") for one in hook.env]}
-        os.execve(hook.path, list(hook.args) or [hook.path], env)
+        args = list(hook.args) or [hook.path]
+        if confine is not None:
+            confine()
+        os.execve(hook.path, args, env)
     except OSError as error:
         os.write(2, f"execve: {errno.errorcode.get(error.errno or 0, '')}".encode())
     except ValueError as error:
@@ -149,6 +168,10 @@ def _read(fd: int) -> bytes:
 
 
 def _why(status: int, said: bytes) -> str:
-    how = f"exit status {status}" if status > 0 else f"signal {-status}"
+    if status > 0:
+        how = f"exit status {status}"
+    else:
+        # As Go names them: `signal: bad system call` is what people look for.
+        how = f"signal {-status}: {(_signal.strsignal(-status) or '').lower()}"
     lines = said.decode(errors="replace").strip().splitlines()
     return f"{how}: {lines[-1]}" if lines else how

@@ -10,7 +10,7 @@ import sys
 
 from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.errors import Failure, StepError, hint_of, why_of
-from aisbx_runtime.oci.kernel.filter import NEW_LISTENER
+from aisbx_runtime.oci.kernel.filter import NEW_LISTENER, install_filter
 from aisbx_runtime.oci.kernel.process import (
     PR_SET_DUMPABLE,
     PR_SET_PDEATHSIG,
@@ -114,8 +114,15 @@ def _settle() -> None:
 
 
 def _run_start_hooks(job: Job, at: World) -> None:
+    def confine() -> None:
+        # As under runc: what an image holds runs under the container's filter, these hooks too.
+        # What is left to us, waiting for them, need not be allowed by it.
+        install_filter(at.filter_program, job.filter_flags)
+
     try:
-        at.run_hooks("startContainer", job.start_hooks)
+        at.run_hooks(
+            "startContainer", job.start_hooks, confine if _filter_is_left(job, at) else None
+        )
     except OSError as error:
         raise StepError("cannot run the startContainer hooks", why=why_of(error)) from None
 
@@ -123,9 +130,7 @@ def _run_start_hooks(job: Job, at: World) -> None:
 def _become_stub(job: Job, at: World, start_fd: int, kind: int) -> None:
     # The stub holds no host file: /proc/self/exe of what enters the container is a sealed memfd
     # (CVE-2019-5736), and the interpreter's memory is gone with the execve.
-    # Who listens has to hear of the calls that the stub would make first: that filter is on.
-    is_left = job.process.no_new_privileges and not job.filter_flags & NEW_LISTENER
-    filter_fd = at.filter_fd if at.filter_fd >= 0 and is_left else -1
+    filter_fd = at.filter_fd if _filter_is_left(job, at) else -1
     for fd in (start_fd, filter_fd):
         if fd >= 0:
             os.set_inheritable(fd, True)  # noqa: FBT003
@@ -138,6 +143,13 @@ def _become_stub(job: Job, at: World, start_fd: int, kind: int) -> None:
     ]
     env = [os.fsencode(entry) for entry in job.process.env]
     execveat(job.stub_fd, args, env)
+
+
+def _filter_is_left(job: Job, at: World) -> bool:
+    """Tell whether the filter is still to be installed, by the stub."""
+    # Who listens has to hear of the calls that the stub would make first: that filter is on.
+    listens = bool(job.filter_flags & NEW_LISTENER)
+    return at.filter_fd >= 0 and job.process.no_new_privileges and not listens
 
 
 def _failure(error: BaseException, job: Job, place: tuple[int, Phase, Step] | None) -> Failure:

@@ -193,6 +193,36 @@ def test_start_container_hooks_run_inside(runtime, journal):
     ]
 
 
+@pytest.mark.parametrize("no_new_privileges", [True, False])
+def test_start_container_hooks_run_under_the_filter(runtime, journal, no_new_privileges):
+    # Programs of the image, as the container's own.
+    journal.hook("startContainer", "mkdir /states/made; echo $? >/states/answer")
+    journal.bundle.config["process"]["noNewPrivileges"] = no_new_privileges
+    rule = {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}
+    journal.bundle.config["linux"]["seccomp"] = {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [rule],
+    }
+    runtime.create(journal.bundle).start().wait()
+
+    assert text_of(f"{journal.bundle.path}/states/answer") == "1\n"
+    assert not os.path.exists(f"{journal.bundle.path}/states/made")
+
+
+def test_a_start_container_hook_that_the_filter_kills_is_named(runtime, journal):
+    journal.hook("startContainer", "exec mkdir /states/made")
+    rule = {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_KILL_PROCESS"}
+    journal.bundle.config["linux"]["seccomp"] = {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [rule],
+    }
+    result = runtime.run(journal.bundle)
+
+    assert result.code != 0
+    assert "error running hook" in result.err
+    assert "bad system call" in result.err
+
+
 def test_the_first_argument_need_not_be_the_path(runtime, journal):
     # Docker's libnetwork-setkey hook.
     path = f"{journal.bundle.path}/states/name"

@@ -111,6 +111,14 @@ def test_the_table_of_ps_has_the_command(runtime, bundle):
 def test_ps_of_a_stopped_container_lists_nothing(runtime, bundle):
     container = runtime.create(bundle).start()
     container.wait()
-    result = runtime("ps", "--format", "json", bundle.id)
 
-    assert result.code != 0 or not json.loads(result.out)
+    assert not json.loads(runtime("ps", "--format", "json", bundle.id).ok().out)
+    assert len(runtime("ps", bundle.id).ok().lines) == 1  # the head of the table
+
+
+def test_ps_of_a_stopped_container_lists_who_has_outlived_init(runtime, bundle):
+    bundle.without_namespace("pid")
+    container = runtime.ready(bundle, "sleep 1000 & echo ready")
+    container.wait()
+
+    assert len(json.loads(runtime("ps", "-f", "json", bundle.id).ok().out)) == 1

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from integration import host
 from integration.bundle import base_config
 
 
@@ -52,6 +53,14 @@ def test_spec_has_the_same_top_as_that_of_runc(runtime, tmp_path):
     assert {mount["destination"] for mount in base_config()["mounts"]} <= {
         mount["destination"] for mount in config["mounts"]
     }
+
+
+@pytest.mark.parametrize("flags", [[], ["--rootless"]])
+def test_spec_has_a_cgroup_namespace_where_there_is_v2_alone(runtime, tmp_path, flags):
+    runtime("spec", *flags, cwd=tmp_path).ok()
+    linux = json.loads((tmp_path / "config.json").read_text())["linux"]
+
+    assert ("cgroup" in {entry["type"] for entry in linux["namespaces"]}) == host.unified()
 
 
 def test_rootless_spec_has_a_user_namespace(runtime, tmp_path):

@@ -228,6 +228,17 @@ def test_delete_force_of_a_container_without_a_pid_namespace_kills_all(runtime, 
     assert (result.code, left) == (0, set())
 
 
+def test_delete_force_does_not_wait_for_others_to_reap_what_exec_started(runtime, bundle):
+    # pid_namespaces(7): until then init of the container cannot end. An engine may be in this call.
+    container = runtime.started(bundle)
+    container.exec("/bin/sleep", "1000", flags=["--detach"]).ok()
+    result = container.delete("--force")
+    known_of_runc(runtime, "it waits 10 s and leaves the container", seen=result.code != 0)
+
+    assert (result.code, cgroups()) == (0, set())
+    assert container.verb("state").code == 1
+
+
 def test_delete_of_an_unknown_container_says_container_does_not_exist(runtime):
     result = runtime("delete", "nosuch")
 

@@ -85,12 +85,12 @@ def test_no_fd_but_stdio_reaches_it(tmp_path):
 def test_a_hook_that_fails_is_named_with_the_last_it_said():
     error = refused(shell("echo first; echo 'the last' >&2; exit 3"))
 
-    assert "the prestart hook /bin/sh failed" == error.what
+    assert "error running hook: prestart /bin/sh" == error.what
     assert "exit status 3: the last" == error.why
 
 
 def test_a_killed_hook_is_told_by_its_signal():
-    assert "signal 15" == refused(shell("kill -TERM $$")).why
+    assert "signal 15: terminated" == refused(shell("kill -TERM $$")).why
 
 
 def test_a_program_that_is_not_there_is_told_by_the_name_of_the_error():

@@ -97,7 +97,7 @@ def test_a_hook_that_fails_fails_start_with_its_reason(made):
     code, said = made("start", "c")
 
     assert 1 == code
-    assert "the startContainer hook /busybox failed: exit status 1" in said
+    assert "error running hook: startContainer /busybox: exit status 1" in said
 
 
 @root

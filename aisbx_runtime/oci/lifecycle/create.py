@@ -30,6 +30,8 @@ from aisbx_runtime.oci.record import record, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aisbx_runtime.oci.channel import CreateSide
     from aisbx_runtime.oci.cli import Call
     from aisbx_runtime.oci.console import Relay
@@ -84,7 +86,9 @@ class ContainerWorld(World):
         """Journal a thing before it is made."""
         self._container.own(kind, path)
 
-    def run_hooks(self, kind: str, hooks: tuple[Hook, ...]) -> None:
+    def run_hooks(
+        self, kind: str, hooks: tuple[Hook, ...], confine: Callable[[], object] | None = None
+    ) -> None:
         """Run hooks here; those of init see the pid that they can use (runc: 1 or its own)."""
         facts = self._facts.with_fields(pid=os.getpid() if self._init_side else self.pid)
         status = containers.CREATED if kind == "startContainer" else CREATING
@@ -97,7 +101,7 @@ class ContainerWorld(World):
             "createContainer": self._facts.text("rootfs"),
         }.get(kind, self.bundle)
         for hook in hooks:
-            run_hook(kind, hook, text, directory)
+            run_hook(kind, hook, text, directory, confine)
 
     def send_terminal(self, master_fd: int, name: str) -> None:
         """Send it to the console socket."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aisbx_runtime.oci import cgroup, jsontext, report
 from aisbx_runtime.oci import container as containers
 from aisbx_runtime.oci.container import STOPPED
-from aisbx_runtime.oci.errors import NOT_RUNNING, HostError, StateError, UsageError
+from aisbx_runtime.oci.errors import HostError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,16 +13,20 @@ if TYPE_CHECKING:
 
 
 def main(call: Call) -> int:
-    """Print the pids as a JSON array, or what ps(1) tells of them."""
+    """Print the pids as a JSON array, or what ps(1) tells of them.
+
+    None of a stopped container is no error: whoever asks need not race with its end. Without a pid
+    namespace of its own others may have outlived its init.
+    """
     format_ = call.values.text("format") or "table"
     if format_ not in {"table", "json"}:
         raise UsageError(f"--format {format_}: no such format", hint="write table or json")
     container = containers.load(call.root(), call.values.words[0])
     facts = container.facts()
-    if containers.status_of(container, facts) == STOPPED:
-        raise StateError(f"{NOT_RUNNING}: {container.id}")
-    # Without a cgroup only init is known.
-    pids = cgroup.pids(tuple(facts.texts("cgroups"))) or [facts.number("pid")]
+    pids = cgroup.pids(tuple(facts.texts("cgroups")))
+    if not pids and containers.status_of(container, facts) != STOPPED:
+        # Without a cgroup only init is known.
+        pids = [facts.number("pid")]
     if format_ == "json":
         report.out(jsontext.dump(pids) + "\n")
     else:

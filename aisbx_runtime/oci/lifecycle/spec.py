@@ -7,6 +7,7 @@ import json  # noqa: TID253  (a verb for people, at leisure)
 import os
 
 from aisbx_runtime.oci.errors import Failure
+from aisbx_runtime.oci.host import detect
 from aisbx_runtime.oci.lifecycle.bundle import CONFIG
 from aisbx_runtime.oci.lifecycle.version import SPEC_VERSION
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     Json = dict[str, object]
 
-_NAMESPACES = ("pid", "network", "ipc", "uts", "mount", "cgroup")
+_NAMESPACES = ("pid", "network", "ipc", "uts", "mount")
 _CAPABILITIES = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
 _MASKED = [
     "/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
@@ -29,10 +30,11 @@ _READ_ONLY = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-tr
 def main(call: Call) -> int:
     """Write config.json into the bundle, never over one that is there."""
     bundle = call.values.text("bundle") or "."
+    unified = detect().unified
     if call.values.flag("rootless"):
-        config = rootless_config(os.geteuid(), os.getegid())
+        config = rootless_config(os.geteuid(), os.getegid(), unified=unified)
     else:
-        config = default_config()
+        config = default_config(unified=unified)
     text = json.dumps(config, indent="\t") + "\n"
     path = os.path.join(bundle, CONFIG)
     try:
@@ -47,24 +49,24 @@ def main(call: Call) -> int:
     return 0
 
 
-def default_config() -> Json:
-    """Return the configuration for root."""
+def default_config(*, unified: bool) -> Json:
+    """Return the configuration for root, on a host with cgroup v2 alone or another."""
     return {
         **_common(_mounts(gid_of_tty=True)),
         "linux": {
             "resources": {"devices": [{"allow": False, "access": "rwm"}]},
-            **_linux(_NAMESPACES),
+            **_linux(unified=unified),
         },
     }
 
 
-def rootless_config(uid: int, gid: int) -> Json:
+def rootless_config(uid: int, gid: int, *, unified: bool) -> Json:
     """Return the configuration for a user without privileges: the own ids become root inside."""
     return {
         # gid 5 is not mapped.
         **_common(_mounts(gid_of_tty=False)),
         "linux": {
-            **_linux((*_NAMESPACES, "user")),
+            **_linux("user", unified=unified),
             "uidMappings": [{"containerID": 0, "hostID": uid, "size": 1}],
             "gidMappings": [{"containerID": 0, "hostID": gid, "size": 1}],
         },
@@ -95,7 +97,9 @@ def _common(mounts: list[Json]) -> Json:
     }
 
 
-def _linux(namespaces: tuple[str, ...]) -> Json:
+def _linux(*more: str, unified: bool) -> Json:
+    # As runc: what runs on v1 looks for its cgroups by the paths of /proc/self/cgroup.
+    namespaces = (*_NAMESPACES, *(("cgroup",) if unified else ()), *more)
     return {
         "namespaces": [{"type": name} for name in namespaces],
         "maskedPaths": list(_MASKED),

@@ -11,6 +11,7 @@ from aisbx_runtime.oci.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Protocol
 
     from aisbx_runtime.oci.spec.model import Hook
@@ -141,8 +142,13 @@ class World:
         """Journal a thing that is about to be made, so that whoever cleans up knows it is ours."""
         raise NotImplementedError
 
-    def run_hooks(self, kind: str, hooks: tuple[Hook, ...]) -> None:
-        """Run hooks with the container's state on their stdin. Raises Failure of the first."""
+    def run_hooks(
+        self, kind: str, hooks: tuple[Hook, ...], confine: Callable[[], object] | None = None
+    ) -> None:
+        """Run hooks with the container's state on their stdin. Raises Failure of the first.
+
+        `confine` is the last that the process of each calls before it becomes the hook.
+        """
         raise NotImplementedError
 
     def send_terminal(self, master_fd: int, name: str) -> None:

@@ -30,9 +30,9 @@ SCHEMAS = os.path.abspath(
 @pytest.mark.parametrize(
     ("config", "host"),
     [
-        (spec.default_config(), hosts.UNIFIED),
-        (spec.default_config(), hosts.HYBRID),
-        (spec.rootless_config(1000, 1000), hosts.USER),
+        (spec.default_config(unified=True), hosts.UNIFIED),
+        (spec.default_config(unified=False), hosts.HYBRID),
+        (spec.rootless_config(1000, 1000, unified=True), hosts.USER),
     ],
 )
 def test_what_spec_writes_is_valid_and_can_be_planned(config, host):
@@ -43,7 +43,7 @@ def test_what_spec_writes_is_valid_and_can_be_planned(config, host):
 
 
 def test_the_rootless_one_maps_the_own_ids_and_has_no_limits():
-    linux = spec.rootless_config(7, 8)["linux"]
+    linux = spec.rootless_config(7, 8, unified=True)["linux"]
 
     assert {"type": "user"} in linux["namespaces"]
     assert (7, 8) == (linux["uidMappings"][0]["hostID"], linux["gidMappings"][0]["hostID"])

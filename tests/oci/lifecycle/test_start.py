@@ -49,8 +49,8 @@ def test_a_failed_call_is_named(said, why, hint):
 
 def test_the_words_of_a_hook_are_passed_on():
     assert (
-        "the startContainer hook /x failed"
-        == failure_of("hook the startContainer hook /x failed").what
+        "error running hook: startContainer /x"
+        == failure_of("hook error running hook: startContainer /x").what
     )
 
 

@@ -65,8 +65,8 @@ def test_a_world_leaves_the_outside_to_create_and_exec(act):
 
 
 class HookWorld(World):
-    def run_hooks(self, kind, hooks):
-        self.ran = (kind, hooks)
+    def run_hooks(self, kind, hooks, confine=None):
+        self.ran = (kind, hooks, confine)
 
 
 def test_hooks_are_one_step_that_the_world_carries_out():
@@ -77,7 +77,7 @@ def test_hooks_are_one_step_that_the_world_carries_out():
 
     assert RunHooks("prestart", hooks, "hooks.prestart") == step
     assert "run prestart hooks: /a, /b" == step.describe()
-    assert ("prestart", hooks) == at.ran
+    assert ("prestart", hooks, None) == at.ran
 
 
 def test_without_hooks_there_is_no_step():
