@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 
 import pytest
 
+from integration import host
 from integration.differences import known_of_runc
 from integration.host import text_of
 from integration.mountinfo import MountLine
@@ -145,3 +147,38 @@ def test_a_device_is_never_opened_through_the_container(runtime, bundle, console
     known_of_runc(runtime, "1.1.5 has CVE-2025-52565", seen=given != [])
 
     assert given == []
+
+
+@pytest.mark.parametrize("identity", [False, True], ids=["mask", "bound device"])
+def test_the_host_s_null_device_cannot_be_changed(runtime, bundle, identity):
+    # Masks, and in a user namespace devices, are inodes of the host: chmod of one reaches it.
+    path = "/proc/keys"
+    if identity:
+        bundle.user_namespace(host_id=0)
+        bundle.namespace("cgroup")
+        path = "/dev/null"
+    bundle.config["linux"]["maskedPaths"] = ["/proc/keys"]
+    found = os.stat("/dev/null")
+    result = runtime.run(bundle, f"chmod 666 {path}; touch -c {path}; echo text >{path} && echo ok")
+    left = os.stat("/dev/null")
+    changed = (found.st_mtime_ns, found.st_ctime_ns) != (left.st_mtime_ns, left.st_ctime_ns)
+    known_of_runc(runtime, "identity mappings give the host's devices away", seen=changed)
+
+    assert result.out == "ok\n"
+    assert not changed
+
+
+def test_what_is_mounted_on_a_mask_stays_in_the_container(runtime, bundle):
+    # A clone of a shared mount is its peer: mount(8) on the mask would cover the host's /dev/null.
+    bundle.config["linux"]["maskedPaths"] = ["/proc/keys"]
+    bundle.file("cover", "text")
+    bundle.all_capabilities("CAP_SYS_ADMIN")
+    host.mount("none", "/dev", flags=host.MS_SHARED)
+    try:
+        result = runtime.run(bundle, "mount -o bind /cover /proc/keys && cat /proc/keys")
+        kind = stat.S_IFMT(os.stat("/dev/null").st_mode)
+    finally:
+        host.mount("none", "/dev", flags=host.MS_PRIVATE)
+
+    assert result.out == "text"
+    assert stat.S_IFCHR == kind

@@ -39,6 +39,8 @@ DEFAULT_DEVICES = tuple(
         ("tty", 5, 0),
     )
 )  # fmt: skip
+# A device can be written to on a read-only mount; its mode, owner and times cannot be changed.
+_BOUND_ATTRIBUTES = mount.MOUNT_ATTR_RDONLY | mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NOEXEC
 _KINDS = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
 LINKS = (
     ("fd", "/proc/self/fd"),
@@ -124,7 +126,13 @@ class BindDevice:
     def apply(self, at: World) -> None:
         """Attach it on an empty file."""
         tree_fd = at.trees.pop(self.path)
-        mount.mount_setattr(tree_fd, propagation=mount.MS_PRIVATE)
+        # The inode stays the host's, and with identity mappings root here is its owner.
+        mount.mount_setattr(
+            tree_fd,
+            attr_set=_BOUND_ATTRIBUTES,
+            propagation=mount.MS_PRIVATE,
+            path=self.path,
+        )
         target_fd = make_file_in_root(at.root_fd, self.path)
         mount.move_mount(tree_fd, target_fd, path=self.path)
         os.close(target_fd)

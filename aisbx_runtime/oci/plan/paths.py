@@ -18,13 +18,15 @@ if TYPE_CHECKING:
     from aisbx_runtime.oci.spec.model import Spec
 
 _NULL_DEVICE = os.makedev(1, 3)
+_NULL_ATTRIBUTES = mount.MOUNT_ATTR_RDONLY | mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NOEXEC
 
 
 @record
 class PrepareMasks:
     """Take the host's /dev/null and make one empty read-only directory, to cover paths with.
 
-    The container's own /dev/null may be anything (CVE-2025-31133): it is never used.
+    The container's own /dev/null may be anything (CVE-2025-31133): it is never used. The host's is
+    an inode of the host: on a writable mount root in the container could change its mode.
     """
 
     origin: str
@@ -39,6 +41,11 @@ class PrepareMasks:
         found = os.fstat(null_fd)
         if not stat.S_ISCHR(found.st_mode) or found.st_rdev != _NULL_DEVICE:
             raise Failure("the host's /dev/null is not the null device")
+        # Whoever may open the device can write to it all the same; nodev would forbid to open it.
+        # Private: what is mounted on a mask must not appear on the host's /dev/null.
+        mount.mount_setattr(
+            null_fd, attr_set=_NULL_ATTRIBUTES, propagation=mount.MS_PRIVATE, path="/dev/null"
+        )
         context_fd = mount.fsopen("tmpfs")
         try:
             mount.fsconfig_string(context_fd, "size", "0")
