@@ -6,6 +6,7 @@ rootfs holds under Python's paths is never looked at (security.md 2.3).
 
 from __future__ import annotations
 
+import fcntl
 import sys
 
 from aisbx_runtime.oci import system as os
@@ -33,6 +34,8 @@ _MAGIC = b"aisbx-stub"
 # The stub's first number: how it is told to start the program.
 WAIT_FOR_CONNECTION = 0
 CONNECTED = 1
+FORKS = 3
+FORKS_WITH_TERMINAL = 7
 
 
 @record
@@ -133,7 +136,8 @@ def _become_stub(job: Job, at: World, start_fd: int, kind: int) -> None:
     filter_fd = at.filter_fd if _filter_is_left(job, at) else -1
     for fd in (start_fd, filter_fd):
         if fd >= 0:
-            os.set_inheritable(fd, True)  # noqa: FBT003
+            # Not ioctl(2), as os.set_inheritable: the container's filter may refuse it already.
+            fcntl.fcntl(fd, fcntl.F_SETFD, 0)
     numbers = f"{kind},{start_fd},{filter_fd},{job.filter_flags},{job.keep_fds}"
     args = [
         _MAGIC,

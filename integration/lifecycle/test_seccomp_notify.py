@@ -7,6 +7,7 @@ import errno
 import fcntl
 import json
 import os
+import queue
 import select
 import shutil
 import socket
@@ -28,7 +29,7 @@ class Agent:
     def __init__(self, path, answer=errno.EMLINK):
         self.states = []
         self.calls = []
-        self.connections = []
+        self._connections = queue.SimpleQueue()
         self._answer = answer
         self._server = socket.socket(socket.AF_UNIX)
         self._server.bind(path)
@@ -41,8 +42,13 @@ class Agent:
         os.close(self._ending_fd)
         self._thread.join()
         os.close(self._end_fd)
-        for one in [self._server, *self.connections]:
-            one.close()
+        self._server.close()
+        while not self._connections.empty():
+            self._connections.get().close()
+
+    def connection(self):
+        """Wait for the next one whose state has been read; return it, for the caller to close."""
+        return self._connections.get(timeout=PATIENCE_S)
 
     def _serve(self):
         listeners = []
@@ -63,8 +69,8 @@ class Agent:
         connection, _ = self._server.accept()
         connection.settimeout(PATIENCE_S)
         text, fds, _, _ = socket.recv_fds(connection, 1 << 16, 4)
-        self.connections.append(connection)
         self.states.append((json.loads(text), len(fds)))
+        self._connections.put(connection)
         return fds
 
     def _decide(self, fd):
@@ -143,7 +149,8 @@ def test_a_connection_ends_with_the_state(runtime, agent, notified):
     bundle.config["hooks"] = {"startContainer": [{"path": "/bin/sys", "args": ["sys"]}]}
     runtime.create(bundle)
 
-    assert agent.connections[0].recv(1) == b""
+    with agent.connection() as connection:
+        assert connection.recv(1) == b""
 
 
 def test_a_program_that_is_executed_has_its_own_listener(runtime, agent, notified):

@@ -59,6 +59,9 @@ MUTANTS = (
      "test_cgroups.py", "through_sys"),
     ("the child is dumpable", "init.py", "        prctl(PR_SET_DUMPABLE, 0)\n", "",
      "test_exec_hostile.py", "exec_cannot_be_looked or create_in_its"),
+    ("exec is born inside", "plan/seccomp.py",
+     "    profile = spec.linux.seccomp\n    if profile is None:\n        return True\n",
+     "    return False\n", "test_exec_hostile.py", "by_a_tracer"),
     ("the stub is a file of the host", "lifecycle/attempt.py",
      '    fd = os.memfd_create("aisbx-stub"',
      ("    import posix\n"

@@ -5,14 +5,13 @@ from __future__ import annotations
 from aisbx_runtime.oci import page
 from aisbx_runtime.oci.explain.case import Danger, Section
 from aisbx_runtime.oci.record import record
+from aisbx_runtime.oci.seccomp.verdict import ALLOWING, decide
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from aisbx_runtime.oci.explain.case import Case
-    from aisbx_runtime.oci.spec.model import Seccomp, SyscallArg, SyscallRule
+    from aisbx_runtime.oci.spec.model import Seccomp
 
-_ALLOWING = frozenset({"SCMP_ACT_ALLOW", "SCMP_ACT_LOG"})
-_ASKING = "SCMP_ACT_NOTIFY"
 _CLONE_NEWUSER = 0x10000000
 _WORDS = {
     "SCMP_ACT_ALLOW": "allowed",
@@ -84,54 +83,6 @@ PROBES = (
     Probe("clock_settime", "clock_settime", (), ("CAP_SYS_TIME",), 40, "the clock"),
     Probe("syslog", "syslog", (), ("CAP_SYSLOG", *_ADMIN), 20, "the log of the kernel"),
 )  # fmt: skip
-
-
-def decide(seccomp: Seccomp | None, name: str, args: dict[int, int]) -> str:
-    """Return allowed, refused, or depends: on arguments not in `args`, or on a listener."""
-    if seccomp is None:
-        return "allowed"
-    default = seccomp.default_action
-    open_ends: set[str] = set()
-    for rule in seccomp.syscalls:
-        if name not in rule.names or rule.action == default:
-            continue
-        match = _matches(rule, args)
-        if match is True:
-            return _verdict(rule.action)
-        if match is None:
-            open_ends.add(_verdict(rule.action))
-    return "depends" if open_ends - {_verdict(default)} else _verdict(default)
-
-
-def _verdict(action: str) -> str:
-    if action == _ASKING:
-        return "depends"
-    return "allowed" if action in _ALLOWING else "refused"
-
-
-def _matches(rule: SyscallRule, args: dict[int, int]) -> bool | None:
-    """Tell whether a rule matches; None: that depends on an argument that is not known."""
-    found = [_holds(one, args.get(one.index)) for one in rule.args]
-    if len({one.index for one in rule.args}) < len(rule.args):
-        # As runc and libseccomp have it: two conditions on one argument are alternatives.
-        return True if True in found else None if None in found else False
-    return False if False in found else None if None in found else True
-
-
-def _holds(one: SyscallArg, value: int | None) -> bool | None:
-    if value is None:
-        return None
-    if one.op == "SCMP_CMP_MASKED_EQ":
-        # libseccomp masks both sides.
-        return value & one.value == one.value_two & one.value
-    return {
-        "SCMP_CMP_NE": value != one.value,
-        "SCMP_CMP_LT": value < one.value,
-        "SCMP_CMP_LE": value <= one.value,
-        "SCMP_CMP_EQ": value == one.value,
-        "SCMP_CMP_GE": value >= one.value,
-        "SCMP_CMP_GT": value > one.value,
-    }.get(one.op)
 
 
 def usable(case: Case) -> tuple[tuple[Probe, str], ...]:
@@ -220,7 +171,7 @@ def dangers(case: Case) -> list[Danger]:
             )
         ]  # fmt: skip
     found: list[Danger] = []
-    if seccomp.default_action in _ALLOWING:
+    if seccomp.default_action in ALLOWING:
         found.append(
             Danger(
                 "seccomp-allows-by-default", 50, "the seccomp filter refuses only what it names",

@@ -29,6 +29,7 @@ _WORD_BITS = 64
 def sched_setattr(
     policy: int,
     *,
+    pid: int,
     flags: int,
     nice: int,
     priority: int,
@@ -36,7 +37,7 @@ def sched_setattr(
     deadline_ns: int,
     period_ns: int,
 ) -> None:
-    """Set policy and parameters of this process.
+    """Set policy and parameters of a process; `pid` 0 is this one.
 
     Raises KernelError EPERM (no CAP_SYS_NICE, or a cgroup without realtime runtime), EINVAL,
     EBUSY (deadline bandwidth), EOPNOTSUPP (a kernel without utilization clamping).
@@ -45,7 +46,7 @@ def sched_setattr(
     size = struct.calcsize(_SCHED_ATTR)
     numbers = (runtime_ns, deadline_ns, period_ns, 0, 0)
     attributes = struct.pack(_SCHED_ATTR, size, policy, flags, nice, priority, *numbers)
-    syscall("sched_setattr", 0, attributes, 0)
+    syscall("sched_setattr", pid, attributes, 0)
 
 
 def ioprio_set(class_: int, level: int) -> None:

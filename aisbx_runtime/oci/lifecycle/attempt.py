@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import _signal
 import _socket
+import errno
 import fcntl
 
 from aisbx_runtime.oci import report, stub
 from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.errors import Failure, StepError, hint_of, why_of
 from aisbx_runtime.oci.kernel.process import CLOSE_RANGE_CLOEXEC, MAX_FD, close_range
+from aisbx_runtime.oci.kernel.signal import reap
 from aisbx_runtime.oci.lifecycle import start
 from aisbx_runtime.oci.record import replace
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from aisbx_runtime.oci.spec.model import Process
 
 _SIGSYS = 31
+# More than the stub ever says.
+_REPORT_BYTES = 32
 
 
 def listen_fds() -> int:
@@ -134,6 +138,42 @@ def socket_pair() -> tuple[int, int]:
     """Return both ends of a stream socket, close-on-exec."""
     near, far = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
     return near.detach(), far.detach()
+
+
+def fork_stub(at: World, fd: int) -> None:
+    """Let a waiting stub fork; at.pid and at.pidfd become those of the new process.
+
+    It is our child, and waits for `let_go`. Raises StepError, with at.pidfd -1 as none is left.
+    """
+    connection = _socket.socket(fileno=os.dup(fd))
+    connection.send(start.GO)
+    status = reap(at.pidfd)
+    os.close(at.pidfd)
+    at.pidfd = -1
+    try:
+        # Said before its end, if at all; the new process holds the other end and says nothing yet.
+        said = connection.recv(_REPORT_BYTES, _socket.MSG_DONTWAIT).decode()
+    except (BlockingIOError, ConnectionResetError):
+        said = ""
+    connection.close()
+    word, _, number = said.partition(" ")
+    if word == "pid":
+        at.pid = int(number)
+        try:
+            at.pidfd = os.pidfd_open(at.pid)
+        except OSError:
+            # Our child, and not waited for: the number is still its own.
+            os.kill(at.pid, _signal.SIGKILL)
+            os.waitpid(at.pid, 0)
+            raise
+        return
+    failed = f"{word}: {errno.errorcode.get(int(number), number)}" if said else ""
+    raise StepError(
+        "cannot start a process in the container's pid namespace",
+        why=failed or (f"signal {-status}" if status < 0 else f"exit status {status}"),
+        # pid_namespaces(7): there is none any more where the first process has ended.
+        hint="the container has ended meanwhile" if failed == "clone: ENOMEM" else "",
+    )
 
 
 def let_go(fd: int) -> None:

@@ -10,6 +10,7 @@ from aisbx_runtime.oci.channel import InitDied
 from aisbx_runtime.oci.container import CREATED, PAUSED, RUNNING
 from aisbx_runtime.oci.errors import Failure, StateError, hint_of, kernel_error, why_of
 from aisbx_runtime.oci.kernel.namespaces import CLONE_NEWPID, TYPES, setns
+from aisbx_runtime.oci.kernel.process import clone3
 from aisbx_runtime.oci.kernel.signal import reap, reap_helper, send_signal
 from aisbx_runtime.oci.lifecycle import attempt, exec_process, foreground
 from aisbx_runtime.oci.lifecycle import bundle as bundles
@@ -27,6 +28,7 @@ from aisbx_runtime.oci.plan import (
 from aisbx_runtime.oci.plan.cgroup_steps import JoinCgroup
 from aisbx_runtime.oci.plan.join import EnterContainer
 from aisbx_runtime.oci.plan.step import INIT, RUNTIME, Birth, Phase, Plan, World
+from aisbx_runtime.oci.record import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -132,16 +134,23 @@ def plan_of(call: Call, spec: Spec, wanted: Process, host: Host, facts: Facts) -
     flags, user_namespace = namespaces_to_join(facts.number("pid"))
     labels = lsm.steps(wanted)
     set_groups = exec_process.sets_groups(spec, wanted, facts.number("pid"))
+    stub_forks = seccomp.lets_stub_fork(spec, wanted)
     inside: list[Step] = [
-        EnterContainer(flags, before_birth=True, origin=f"container {facts.text('id')}"),
+        EnterContainer(flags | CLONE_NEWPID, not stub_forks, f"container {facts.text('id')}"),
         *([namespaces.BecomeContainerRoot("linux.namespaces")] if user_namespace else []),
         *([process.JoinKeyring(process.KEYRING + facts.text("id"), "runtime default")]
           if facts.flag("keyring") else []),
-        *terminal.steps(wanted, console=False),
+        *terminal.steps(wanted, console=False, controlling=not stub_forks),
         *labels,
     ]  # fmt: skip
+    scheduled: list[Step] = []
+    if stub_forks and wanted.scheduler is not None:
+        from aisbx_runtime.oci.plan import scheduling
+
+        scheduled = scheduling.outside_steps(wanted.scheduler)
+    itself = replace(wanted, scheduler=None) if scheduled else wanted
     confined = process.steps(
-        wanted, spec.linux, host, filter_flags=seccomp.flags_of(spec), set_groups=set_groups
+        itself, spec.linux, host, filter_flags=seccomp.flags_of(spec), set_groups=set_groups
     )
     outside = stdio.mappings_of(hosts.read_text(f"/proc/{facts.number('pid')}/uid_map"))
     given = stdio.steps(wanted.user.uid, outside if user_namespace else None)
@@ -175,11 +184,11 @@ def plan_of(call: Call, spec: Spec, wanted: Process, host: Host, facts: Facts) -
         "join": (RUNTIME, [cgroups[path] for path in roomy if not waits]),
         "rootfs": (INIT, inside),
         "process": (INIT, confined),
-        # Only now, when the stub waits: the Python heap of the child is not charged to a
-        # container that may be smaller than it.
+        # Only now, when the stub waits, and has forked: the Python heap of the child is not charged
+        # to a container that may be smaller than it, nor a second process to its pids.max.
         "limits": (
             RUNTIME,
-            [*[cgroups[path] for path in cgroups if path not in roomy], *run_on],
+            [*[cgroups[path] for path in cgroups if path not in roomy], *run_on, *scheduled],
         ),
     }
     phases = [Phase(name, side, tuple(found)) for name, (side, found) in steps.items()]
@@ -224,23 +233,28 @@ def cgroups_to_join(call: Call, paths: tuple[str, ...], pid: int, host: Host) ->
 
 
 def has_room(cgroup_path: str) -> bool:
-    """Tell whether the Python heap of a child fits into the memory limit of a cgroup."""
-    for limit, usage in (
-        ("memory.max", "memory.current"),
-        ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+    """Tell whether a Python child fits into a cgroup: its heap, and the process it forks."""
+    for limit, usage, needed in (
+        ("memory.max", "memory.current", _HEAP_BYTES),
+        ("memory.limit_in_bytes", "memory.usage_in_bytes", _HEAP_BYTES),
+        ("pids.max", "pids.current", 1),
     ):
         try:
             most = hosts.read_text(f"{cgroup_path}/{limit}").strip()
             used = hosts.read_text(f"{cgroup_path}/{usage}")
         except FileNotFoundError:
             continue
-        return most == "max" or int(most) - int(used) > _HEAP_BYTES
-    # No memory controller in this hierarchy.
+        if most != "max" and int(most) - int(used) <= needed:
+            return False
+    # What has no such controller has no limit.
     return True
 
 
 def namespaces_to_join(pid: int) -> tuple[int, bool]:
-    """Return the flags of the namespaces that differ from ours, and whether the user's does."""
+    """Return the flags of the namespaces that differ from ours, and whether the user's does.
+
+    The pid namespace is not among them: whoever has children there enters it in its own way.
+    """
     flags = 0
     for flag, name in TYPES.values():
         ours, theirs = os.stat(f"/proc/self/ns/{name}"), os.stat(f"/proc/{pid}/ns/{name}")
@@ -253,13 +267,14 @@ def _start(call: Call, plan: Plan, spec: Spec, wanted: Process, at: ExecWorld) -
     create_side, init_side = channel.pair()
     attempt.apply_phase(plan, "host", at, call)
     near, far = attempt.socket_pair()
+    kind = _kind_of_stub(plan, wanted)
     job = init.Job(
         steps=tuple([one for one in plan.numbered() if one[1].side == INIT]),
         total=len(plan.numbered()),
         process=wanted,
         prepares=False,
         start_fd=far,
-        start_kind=init.CONNECTED,
+        start_kind=kind,
         start_hooks=(),
         stub_fd=attempt.stub_file(),
         filter_flags=seccomp.flags_of(spec) or 0,
@@ -285,6 +300,8 @@ def _start(call: Call, plan: Plan, spec: Spec, wanted: Process, at: ExecWorld) -
             listener.forward(create_side, at, spec, state)
         create_side.expect("ready")
         create_side.wait_for_end()
+        if kind != init.CONNECTED:
+            attempt.fork_stub(at, near)
         attempt.apply_phase(plan, "limits", at, call)
         if not call.values.flag("detach"):
             foreground.forward_signals(at.pidfd)
@@ -296,19 +313,43 @@ def _start(call: Call, plan: Plan, spec: Spec, wanted: Process, at: ExecWorld) -
         if call.values.text("pid-file"):
             attempt.write_pid_file(call.values.text("pid-file"), at.pid)
     except BaseException as error:
-        send_signal(at.pidfd, SIGKILL)
-        status = reap(at.pidfd)
+        status = _end(at)
         if isinstance(error, InitDied):
             raise attempt.why_it_died(status, ()) from None
         raise
 
 
-def _give_birth(plan: Plan, at: ExecWorld, create_side: CreateSide, init_side: InitSide) -> None:
-    """Fork into the pid namespace of init, with at.pid and at.pidfd of the child; 0 to itself.
+def _kind_of_stub(plan: Plan, wanted: Process) -> int:
+    if _entering(plan).before_birth:
+        return init.CONNECTED
+    return init.FORKS_WITH_TERMINAL if wanted.terminal else init.FORKS
 
-    By an intermediate that has entered everything before: whoever may trace in the container sees
-    the child from its birth, and then its root and its directory are already the container's.
+
+def _entering(plan: Plan) -> EnterContainer:
+    return next(step for step in plan.phase("rootfs") if isinstance(step, EnterContainer))
+
+
+def _end(at: World) -> int:
+    if at.pidfd < 0:
+        # The stub has ended while it forked; what it may have made ends with the connection.
+        return 0
+    send_signal(at.pidfd, SIGKILL)
+    return reap(at.pidfd)
+
+
+def _give_birth(plan: Plan, at: ExecWorld, create_side: CreateSide, init_side: InitSide) -> None:
+    """Fork, with at.pid and at.pidfd of the child; at.pid is 0 to itself.
+
+    The child stays outside of the container's pid namespace: whoever may trace in there would see
+    this Python, a program of the host (CVE-2016-9962, CVE-2019-5736). The stub forks into it.
+    Where the container's filter forbids the stub to, the child is born inside, by an intermediate
+    that has entered all else before: then its root and directory are the container's already.
     """
-    enter = next(step for step in plan.phase("rootfs") if isinstance(step, EnterContainer))
-    init_fd, flags = at.pidfd, enter.flags | CLONE_NEWPID
-    birth.by_intermediate(lambda: setns(init_fd, flags), 0, enter, at, create_side, init_side)
+    enter = _entering(plan)
+    if enter.before_birth:
+        init_fd, flags = at.pidfd, enter.flags
+        birth.by_intermediate(lambda: setns(init_fd, flags), 0, enter, at, create_side, init_side)
+        return
+    at.pid, pidfd = clone3()
+    if at.pid:
+        at.pidfd = pidfd

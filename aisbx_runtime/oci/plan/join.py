@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class EnterContainer:
     """Join the namespaces of init, and its root: with --no-pivot that is not the one of them.
 
-    The pid namespace is joined by whoever makes the child (setns(2)); `before_birth` says that it
-    has joined the others as well.
+    The pid namespace, when it is among them, is entered by children only (setns(2)).
+    `before_birth` says that whoever has made this process has joined them all.
     """
 
     flags: int

@@ -41,9 +41,14 @@ _EVERY_CPU = range(8192)
 
 @record
 class SetScheduler:
-    """Set the scheduling policy, while the right to raise it is there."""
+    """Set the scheduling policy, while the right to raise it is there.
+
+    Of a child from outside where the process itself still has to fork (`from_outside`): a policy
+    may end with the fork (SCHED_FLAG_RESET_ON_FORK) or forbid it (SCHED_DEADLINE), sched(7).
+    """
 
     scheduler: Scheduler
+    from_outside: bool
     origin: str
 
     def describe(self) -> str:
@@ -61,10 +66,10 @@ class SetScheduler:
 
     def apply(self, at: World) -> None:
         """See sched_setattr(2)."""
-        del at
         one = self.scheduler
         kernel.sched_setattr(
             POLICIES[one.policy],
+            pid=at.pid if self.from_outside else 0,
             flags=sum({FLAGS[name] for name in one.flags}),
             nice=one.nice,
             priority=one.priority,
@@ -147,10 +152,17 @@ def steps(process: Process) -> list[Step]:
     """Return what container init does to itself."""
     found: list[Step] = []
     if process.scheduler is not None:
-        found.append(SetScheduler(process.scheduler, "process.scheduler"))
+        found.append(
+            SetScheduler(process.scheduler, from_outside=False, origin="process.scheduler")
+        )
     if process.io_priority is not None:
         found.append(SetIoPriority(process.io_priority, "process.ioPriority"))
     return found
+
+
+def outside_steps(scheduler: Scheduler) -> list[Step]:
+    """Return what the runtime does to a process that has forked from the one it was given to."""
+    return [SetScheduler(scheduler, from_outside=True, origin="process.scheduler")]
 
 
 def affinity_steps(process: Process) -> tuple[list[Step], list[Step]]:

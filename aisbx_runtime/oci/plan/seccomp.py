@@ -111,6 +111,29 @@ def flags_of(spec: Spec) -> int | None:
     return seccomp.flags_of(spec.linux.seccomp)
 
 
+def lets_stub_fork(spec: Spec, process: Process) -> bool:
+    """Tell whether the filter, where the stub is under it already, lets the stub fork for exec."""
+    profile = spec.linux.seccomp
+    if profile is None:
+        return True
+    from aisbx_runtime.oci import seccomp
+
+    if process.no_new_privileges and not seccomp.notifies(profile):
+        return True
+    from aisbx_runtime.oci.kernel.process import CLONE_PARENT, SIGCHLD
+    from aisbx_runtime.oci.kernel.terminal import TIOCSCTTY
+    from aisbx_runtime.oci.seccomp import verdict
+
+    calls: dict[str, dict[int, int]] = {
+        "clone": {0: CLONE_PARENT | SIGCHLD},
+        "setsid": {},
+        "ioctl": {0: 0, 1: TIOCSCTTY, 2: 0},
+    }
+    if not process.terminal:
+        del calls["ioctl"]
+    return all(verdict.decide(profile, name, args) == "allowed" for name, args in calls.items())
+
+
 def stub_installs(spec: Spec, process: Process) -> bool:
     """Tell whether the stub installs the filter, the last thing before execve."""
     return spec.linux.seccomp is not None and process.no_new_privileges

@@ -16,10 +16,14 @@ if TYPE_CHECKING:
 
 @record
 class OpenTerminal:
-    """Open a pty, hand its master end to the caller and make it this session's terminal."""
+    """Open a pty, hand its master end to the caller and make it this session's terminal.
+
+    Not the session's when it is to be that of a later one: `controlling`.
+    """
 
     size: tuple[int, int] | None
     console: bool
+    controlling: bool
     uid: int
     origin: str
 
@@ -41,7 +45,8 @@ class OpenTerminal:
             _bind_console(at.root_fd, slave_fd)
         at.send_terminal(master_fd, f"/dev/pts/{terminal.pty_number(master_fd)}")
         os.close(master_fd)
-        terminal.make_controlling(slave_fd)
+        if self.controlling:
+            terminal.make_controlling(slave_fd)
         for fd in (0, 1, 2):
             os.dup2(slave_fd, fd)
         os.close(slave_fd)
@@ -55,8 +60,9 @@ def _bind_console(root_fd: int, slave_fd: int) -> None:
     os.close(target_fd)
 
 
-def steps(process: Process, *, console: bool) -> list[Step]:
+def steps(process: Process, *, console: bool, controlling: bool = True) -> list[Step]:
     """Return the terminal step of a process that asks for one."""
     if not process.terminal:
         return []
-    return [OpenTerminal(process.console_size, console, process.user.uid, "process.terminal")]
+    size, uid = process.console_size, process.user.uid
+    return [OpenTerminal(size, console, controlling, uid, "process.terminal")]

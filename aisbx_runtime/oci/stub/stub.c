@@ -12,6 +12,10 @@
  *   argv[1]   KIND,FD,FILTER_FD,FILTER_FLAGS,KEEP
  *             KIND 0: FD is a listening unix stream socket, the first connection is taken
  *             KIND 1: FD is a connected socket
+ *             KIND 3: as 1, and at the first 'g' it forks into the pid namespace that is set for its
+ *             children: the new process, a child of our parent, waits for a second 'g'. We say
+ *             "pid PID" and end, so that nobody in there ever sees a process that was python.
+ *             KIND 7: as 3, and standard input becomes the terminal of the new process's session
  *             on either connection the byte 'g' is the start, EOF ends the stub: a `start` that
  *             is killed before it has said so has not started anything
  *             FILTER_FD: a file that holds the array of struct sock_filter, or -1
@@ -23,15 +27,18 @@
  * not be started, nothing but the end of the stream if it runs.
  */
 #include <asm/errno.h>
+#include <asm/ioctls.h>
 #include <asm/signal.h>
 #include <asm/unistd.h>
 #include <linux/close_range.h>
 #include <linux/fcntl.h>
 #include <linux/filter.h>
 #include <linux/prctl.h>
+#include <linux/sched.h>
 #include <linux/seccomp.h>
 
 enum { NOT_FOR_YOU = 125, LAST_SIGNAL = 64 };
+enum { CONNECTED = 1, FORKS = 2, HAS_TERMINAL = 4 };
 
 #if defined(__x86_64__)
 __asm__(".globl _start\n_start:\n\txor %ebp, %ebp\n\tmov %rsp, %rdi\n\tand $-16, %rsp\n\tcall stub\n");
@@ -85,20 +92,25 @@ static long patiently(long number, long a, long b, long c, long d)
 	return result;
 }
 
-static _Noreturn void fail(int connection, const char *call, long error)
+static void tell(int connection, const char *word, long number)
 {
-	char report[32], digits[8];
+	char report[32], digits[12];
 	unsigned length = 0, count = 0;
 
-	while (*call)
-		report[length++] = *call++;
+	while (*word)
+		report[length++] = *word++;
 	report[length++] = ' ';
 	do
-		digits[count++] = '0' + error % 10;
-	while (error /= 10);
+		digits[count++] = '0' + number % 10;
+	while (number /= 10);
 	while (count)
 		report[length++] = digits[--count];
 	patiently(__NR_write, connection, (long)report, length, 0);
+}
+
+static _Noreturn void fail(int connection, const char *call, long error)
+{
+	tell(connection, call, error);
 	leave(1);
 }
 
@@ -152,11 +164,37 @@ static int wait_for_start(int kind, int fd)
 {
 	char go = 0;
 
-	if (kind == 0)
+	if (!(kind & CONNECTED))
 		fd = patiently(__NR_accept4, fd, 0, 0, O_CLOEXEC); /* SOCK_CLOEXEC is O_CLOEXEC */
 	if (fd < 0 || patiently(__NR_read, fd, (long)&go, 1, 0) != 1 || go != 'g')
 		leave(1); /* the runtime is gone: nobody is left to report to */
 	return fd;
+}
+
+/* Go on as the new process. What was set for us it has from us: clone(2). */
+static void fork_inside(int connection, int kind)
+{
+	/* CLONE_PARENT: the runtime is to wait for it, and the engine after the runtime. */
+	long pid = kernel(__NR_clone, CLONE_PARENT | SIGCHLD, 0, 0, 0);
+	long result;
+
+	if (pid < 0)
+		fail(connection, "clone", -pid);
+	if (pid > 0) {
+		tell(connection, "pid", pid);
+		leave(0);
+	}
+	/* First, so that nothing is said between the pid and the second start. */
+	wait_for_start(kind, connection);
+	/* The session of our parent has ended with it: its terminal would have been hung up. */
+	result = kernel(__NR_setsid, 0, 0, 0, 0);
+	if (result < 0)
+		fail(connection, "setsid", -result);
+	if (kind & HAS_TERMINAL) {
+		result = kernel(__NR_ioctl, 0, TIOCSCTTY, 0, 0);
+		if (result < 0)
+			fail(connection, "ioctl", -result);
+	}
 }
 
 static void install_filter(int connection, int filter_fd, int flags)
@@ -195,7 +233,8 @@ __attribute__((used)) _Noreturn void stub(long *stack)
 	flags = number_of(&numbers, ',');
 	first = 3 + number_of(&numbers, '\0'); /* the first descriptor that is not kept */
 	/* Our own descriptors must not be among those that the program gets. */
-	if ((kind | 1) != 1 || first < 3 || fd < first || (filter_fd != -1 && filter_fd < first))
+	if ((kind != 0 && kind != 1 && kind != 3 && kind != 7) ||
+	    first < 3 || fd < first || (filter_fd != -1 && filter_fd < first))
 		leave(NOT_FOR_YOU);
 
 	/* execve made us dumpable again; until the filter holds, nobody may trace us or open
@@ -205,6 +244,8 @@ __attribute__((used)) _Noreturn void stub(long *stack)
 	kernel(__NR_prctl, PR_SET_NAME, (long)"aisbx-init", 0, 0);
 
 	connection = wait_for_start(kind, fd);
+	if (kind & FORKS)
+		fork_inside(connection, kind);
 	/* Close on execve, not now: the connection and the filter are still needed. */
 	result = kernel(__NR_close_range, first, ~0U, CLOSE_RANGE_CLOEXEC, 0);
 	/* Without no_new_privs container init has installed the filter, which may be older than

@@ -7,8 +7,9 @@ import os
 import pytest
 
 from aisbx_runtime.oci.errors import HostError
-from aisbx_runtime.oci.explain.syscalls import PROBES, decide
+from aisbx_runtime.oci.explain.syscalls import PROBES
 from aisbx_runtime.oci.seccomp import compiler
+from aisbx_runtime.oci.seccomp.verdict import decide
 from aisbx_runtime.oci.spec import parse
 from tests.oci.seccomp import simulate
 from tests.oci.seccomp.profiles import profile, rule

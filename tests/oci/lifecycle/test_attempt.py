@@ -173,6 +173,59 @@ def test_silence_is_success():
     os.waitpid(pid, 0)
 
 
+def forking(*said: bytes, ends: bool = True) -> tuple[World, int]:
+    """Return the world of a stub that says this and ends, and our end of its connection.
+
+    `ends` False: a process of its own lives on, with the other end of the connection.
+    """
+    near, far = attempt.socket_pair()
+    pid = os.fork()
+    if pid == 0:
+        os.read(far, 1)
+        if not ends and os.fork() == 0:
+            os.read(far, 1)
+            os._exit(0)
+        for one in said:
+            os.write(far, one)
+        os._exit(0)
+    os.close(far)
+    at = World("one", "/bundle")
+    at.pid, at.pidfd = pid, os.pidfd_open(pid)
+    return at, near
+
+
+def test_what_the_stub_forks_is_taken_over():
+    child = os.fork()
+    if child == 0:
+        os._exit(5)
+    at, near = forking(f"pid {child}".encode())
+    attempt.fork_stub(at, near)
+    os.close(near)
+
+    assert at.pid == child
+    assert os.waitid(os.P_PIDFD, at.pidfd, os.WEXITED).si_status == 5
+    os.close(at.pidfd)
+
+
+@pytest.mark.parametrize(
+    ("said", "ends", "why", "hint"),
+    [
+        ([b"clone 11"], True, "clone: EAGAIN", ""),
+        ([b"clone 12"], True, "clone: ENOMEM", "the container has ended meanwhile"),
+        ([], True, "exit status 0", ""),
+        ([], False, "exit status 0", ""),
+    ],
+    ids=["refused", "ended", "silent", "killed on the way"],
+)
+def test_a_fork_that_fails_is_told(said, ends, why, hint):
+    at, near = forking(*said, ends=ends)
+    with pytest.raises(StepError) as caught:
+        attempt.fork_stub(at, near)
+    os.close(near)
+
+    assert (caught.value.why, caught.value.hint, at.pidfd) == (why, hint, -1)
+
+
 # ---- pid files -----------------------------------------------------------------------------------
 def test_a_pid_file_has_digits_only(tmp_path):
     attempt.write_pid_file(f"{tmp_path}/pid", 77)

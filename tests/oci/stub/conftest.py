@@ -23,7 +23,7 @@ START_FD, FILTER_FD = 10, 11
 
 # Plays container init: arranges the descriptors, then execveat of the memfd.
 LAUNCHER = """
-import ctypes, json, os, signal, sys
+import ctypes, json, os, resource, signal, sys
 call = json.loads(sys.argv[1])
 libc = ctypes.CDLL(None, use_errno=True)
 if call["pid_namespace"]:
@@ -37,6 +37,8 @@ if call["pid_namespace"]:
     libc.prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
 for source, target in call["fds"]:
     os.dup2(source, target)
+if call["processes"] is not None:
+    resource.setrlimit(resource.RLIMIT_NPROC, (call["processes"], call["processes"]))
 if call["user"]:
     os.setresuid(call["user"], call["user"], call["user"])
 if libc.prctl(38, 1, 0, 0, 0):  # PR_SET_NO_NEW_PRIVS
@@ -160,7 +162,9 @@ def launch(built):
         argv=None,
         send=(),
         user=None,
+        processes=None,
         pid_namespace=False,
+        stdin=subprocess.DEVNULL,
     ):
         channel = Channel(kind)
         with open(built, "rb") as file:
@@ -179,12 +183,13 @@ def launch(built):
             "environment": environment or {},
             "send": send,
             "user": user,
+            "processes": processes,
             "pid_namespace": pid_namespace,
         }
         passed = (stub_fd, *sources.values())
         process = subprocess.Popen(
             [sys.executable, "-IS", "-c", LAUNCHER, json.dumps(call)],
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             pass_fds=passed,
         )

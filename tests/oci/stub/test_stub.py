@@ -335,7 +335,12 @@ GOOD = f"1,{START_FD},-1,0,0"
         pytest.param(["aisbx-stub", "1,10,-1,,0", "/bin/echo", "echo"], id="empty number"),
         pytest.param(["aisbx-stub", "1,10,-1,x,0", "/bin/echo", "echo"], id="no number"),
         pytest.param(["aisbx-stub", "1,10,-1,9999999999,0", "/bin/echo", "echo"], id="too large"),
-        pytest.param(["aisbx-stub", "2,10,-1,0,0", "/bin/echo", "echo"], id="unknown kind"),
+        *[
+            pytest.param(
+                ["aisbx-stub", f"{kind},10,-1,0,0", "/bin/echo", "echo"], id=f"kind {kind}"
+            )
+            for kind in (-1, 2, 4, 5, 6, 8, 11)
+        ],
         pytest.param(["aisbx-stub", "1,10,-1,0,-1", "/bin/echo", "echo"], id="negative keep"),
         pytest.param(["aisbx-stub", "1,10,-1,0,8", "/bin/echo", "echo"], id="start would leak"),
         pytest.param(["aisbx-stub", "1,10,9,0,7", "/bin/echo", "echo"], id="filter would leak"),
