@@ -155,18 +155,20 @@ def fork_stub(at: World, fd: int) -> None:
         said = connection.recv(_REPORT_BYTES, _socket.MSG_DONTWAIT).decode()
     except (BlockingIOError, ConnectionResetError):
         said = ""
-    connection.close()
     word, _, number = said.partition(" ")
     if word == "pid":
         at.pid = int(number)
         try:
             at.pidfd = os.pidfd_open(at.pid)
         except OSError:
-            # Our child, and not waited for: the number is still its own.
-            os.kill(at.pid, _signal.SIGKILL)
+            # It ends with the connection.
+            connection.shutdown(_socket.SHUT_RDWR)
             os.waitpid(at.pid, 0)
             raise
+        finally:
+            connection.close()
         return
+    connection.close()
     failed = f"{word}: {errno.errorcode.get(int(number), number)}" if said else ""
     raise StepError(
         "cannot start a process in the container's pid namespace",

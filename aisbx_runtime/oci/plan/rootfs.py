@@ -215,7 +215,16 @@ class OpenProc:
 
     def apply(self, at: World) -> None:
         """Clone the mount without what is mounted on it."""
-        at.proc_fd = mount.open_tree(AT_FDCWD, "/proc", OPEN_TREE_CLONE)
+        try:
+            at.proc_fd = mount.open_tree(AT_FDCWD, "/proc", OPEN_TREE_CLONE)
+        except KernelError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            # mount_namespaces(7): in a less privileged mount namespace, as podman's without root,
+            # what is mounted on it may not be parted from it (systemd's /proc/sys/fs/binfmt_misc).
+            # Whoever looks something up here does not cross into it.
+            flags = OPEN_TREE_CLONE | AT_RECURSIVE
+            at.proc_fd = mount.open_tree(AT_FDCWD, "/proc", flags)
 
 
 @record

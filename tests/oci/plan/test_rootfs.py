@@ -9,7 +9,9 @@ import pytest
 
 from aisbx_runtime.oci.errors import Failure, KernelError
 from aisbx_runtime.oci.kernel import mount
+from aisbx_runtime.oci.kernel.namespaces import CLONE_NEWNS, CLONE_NEWUSER, unshare
 from aisbx_runtime.oci.plan import rootfs
+from aisbx_runtime.oci.plan.names import SetSysctl
 from aisbx_runtime.oci.plan.rootfs import (
     AttachRootfs,
     ChangeRoot,
@@ -273,6 +275,21 @@ def test_a_procfs_is_kept_without_what_covers_it(tmp_path):
     fd = os.open("uptime", os.O_RDONLY, dir_fd=at.proc_fd)
 
     assert b"." in os.read(fd, 100)
+
+
+@root
+@forked
+def test_a_procfs_is_kept_where_what_covers_it_cannot_be_taken_off():
+    # As systemd's binfmt_misc for podman without root: mount_namespaces(7), "locked".
+    mount_tmpfs("/proc/sys/fs")
+    unshare(CLONE_NEWUSER | CLONE_NEWNS)
+    at = World("one", "/bundle")
+    OpenProc("").apply(at)
+    os.close(os.open("uptime", os.O_RDONLY, dir_fd=at.proc_fd))
+    with pytest.raises(KernelError) as caught:
+        SetSysctl("fs.anything", "1", "").apply(at)
+
+    assert errno.EXDEV == caught.value.errno
 
 
 @root
