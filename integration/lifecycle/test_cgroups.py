@@ -268,3 +268,34 @@ def test_the_disabled_cgroup_manager_makes_no_cgroup(runtime, bundle):
 
     assert result.code == 0
     assert cgroups() == set()
+
+
+def test_a_unified_value_that_nobody_here_knows_is_written(runtime, bundle):
+    if "" not in host.hierarchies():
+        pytest.skip("no cgroup v2 is mounted")
+    # A file of cgroup v2 itself: it is there on a hybrid host as well.
+    bundle.resources(unified={"cgroup.max.depth": "3"})
+    result = runtime.try_create(bundle)
+    known_of_runc(runtime, "it takes unified on a unified host only", seen=result.code != 0)
+
+    assert result.code == 0
+    assert host.cgroup_file("", bundle.cgroup, *["cgroup.max.depth"] * 2) == "3"
+
+
+def test_a_unified_value_of_a_controller_that_is_not_there_is_an_error(runtime, bundle):
+    bundle.resources(unified={"nosuch.max": "3"})
+    result = runtime.try_create(bundle)
+
+    assert result.code != 0
+    assert "nosuch" in result.err or runtime.name == "runc"
+
+
+def test_the_same_path_is_the_same_place_again(runtime, bundle):
+    found = []
+    for _ in range(2):
+        container = runtime.create(bundle).start()
+        found.append({path for path in cgroups() if path.endswith(bundle.cgroup)})
+        container.wait()
+        container.delete().ok()
+
+    assert found[0] == found[1] != set()

@@ -234,3 +234,34 @@ def test_a_hook_before_the_program_can_notify(runtime, agent, notified):
     runtime.run(bundle).ok()
 
     assert len(agent.calls) == 2
+
+
+def receive_all(server, texts, counts):
+    connection, _ = server.accept()
+    with connection:
+        while True:
+            text, fds, _, _ = socket.recv_fds(connection, 1 << 16, 4)
+            for fd in fds:
+                os.close(fd)
+            if not text:
+                return
+            texts.append(text)
+            counts.append(len(fds))
+
+
+def test_a_long_state_arrives_whole_and_its_descriptor_with_the_first_part(
+    runtime, notified, tmp_path
+):
+    bundle = notified("mkdirat", listenerMetadata="x" * 400_000)
+    texts, counts = [], []
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(f"{tmp_path}/listener")
+        server.listen()
+        reader = threading.Thread(target=receive_all, args=[server, texts, counts])
+        reader.start()
+        runtime.create(bundle)
+        reader.join(PATIENCE_S)
+
+    assert not reader.is_alive()
+    assert len(json.loads(b"".join(texts))["metadata"]) == 400_000
+    assert (counts[0], sum(counts), len(counts) > 1) == (1, 1, True)

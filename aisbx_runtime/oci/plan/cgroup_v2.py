@@ -127,7 +127,7 @@ class DelegateCgroup:
     def apply(self, at: World) -> None:
         """Change the owner of the directory and of the files that cgroups(7) lists for it."""
         del at
-        for name in ("", *read_file("/sys/kernel/cgroup/delegate").split()):
+        for name in ("", *_delegated_files()):
             path = f"{self.directory}/{name}"
             try:
                 os.chown(path, self.uid, -1)
@@ -135,6 +135,16 @@ class DelegateCgroup:
                 # The list is of all that this kernel may have: controllers are not all enabled.
                 if error.errno != errno.ENOENT or not name:
                     raise kernel_error(error.errno or 0, "chown", path) from None
+
+
+def _delegated_files() -> list[str]:
+    try:
+        return read_file("/sys/kernel/cgroup/delegate").split()
+    except KernelError as error:
+        if error.errno != errno.ENOENT:
+            raise
+        # config-linux.md, "Cgroup ownership": what to fall back to.
+        return ["cgroup.procs", "cgroup.subtree_control", "cgroup.threads"]
 
 
 def refuse(field: str, why: str) -> SpecError:

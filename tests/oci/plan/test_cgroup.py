@@ -269,6 +269,13 @@ def test_unified_values_follow_the_typed_ones():
     ] == lines(plan(UNIFIED, resources).limits)
 
 
+@pytest.mark.parametrize("controller", ["misc", "memory", "rdma"])
+def test_the_controller_of_a_unified_value_is_enabled(controller):
+    make = plan(UNIFIED, Resources(unified={f"{controller}.some": "4"})).early[0]
+
+    assert (controller,) == make.needed
+
+
 def test_a_unified_value_of_a_controller_that_is_v1_is_refused():
     with pytest.raises(SpecError) as caught:
         plan(HYBRID, Resources(unified={"memory.high": "4"}))

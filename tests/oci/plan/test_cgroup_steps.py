@@ -7,13 +7,14 @@ import os
 import pytest
 
 from aisbx_runtime.oci.errors import StepError
-from aisbx_runtime.oci.kernel import process
+from aisbx_runtime.oci.kernel import mount, process
 from aisbx_runtime.oci.kernel.process import clone3
 from aisbx_runtime.oci.kernel.signal import reap
 from aisbx_runtime.oci.plan.cgroup_make import MakeCgroup
 from aisbx_runtime.oci.plan.cgroup_steps import JoinCgroup, Setting, WriteLimits
 from aisbx_runtime.oci.plan.cgroup_v2 import DelegateCgroup
 from tests.oci.cgroups import HOST, PARENT, Container, World, read, v2_place
+from tests.oci.forked import forked
 
 pytestmark = pytest.mark.root
 
@@ -241,3 +242,28 @@ def test_a_cgroup_can_be_given_away(container):
     assert 0 == os.waitstatus_to_exitcode(status)
     # The limits of the container itself stay the runtime's.
     assert os.stat(f"{path}/cgroup.max.depth").st_uid == 0
+
+
+@pytest.mark.parametrize("listed", [None, "cgroup.procs cgroup.freeze memory.oom.group"])
+@forked
+def test_the_files_given_away_are_those_that_the_kernel_lists_or_three(tmp_path, listed):
+    # A plain directory: what is tested is which names are tried.
+    files = (
+        "cgroup.procs", "cgroup.threads", "cgroup.subtree_control", "cgroup.freeze", "memory.max",
+    )  # fmt: skip
+    for name in files:
+        (tmp_path / name).touch()
+    context_fd = mount.fsopen("tmpfs")
+    mount.fsconfig_create(context_fd)
+    mount.move_mount_to_path(mount.fsmount(context_fd, 0), "/sys/kernel/cgroup")
+    if listed is not None:
+        with open("/sys/kernel/cgroup/delegate", "w") as file:
+            file.write(listed.replace(" ", "\n"))
+    DelegateCgroup("", f"{tmp_path}", 65534).apply(World())
+    given = {name for name in files if (tmp_path / name).stat().st_uid == 65534}
+
+    assert given == (
+        {"cgroup.procs", "cgroup.freeze"}
+        if listed
+        else {"cgroup.procs", "cgroup.threads", "cgroup.subtree_control"}
+    )
