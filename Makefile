@@ -76,13 +76,17 @@ test-unit: .venv ## the tests that need no root (TESTS= narrows)
 	$(PYTEST) $(TESTS)
 
 test-root: .venv ## the tests that need root and a real kernel
-	$(AS_ROOT) env PATH="$$PATH" $(PYTEST) -p no:cacheprovider -m root $(or $(TESTS),tests integration --ignore=integration/engines --ignore=integration/security)
+	$(AS_ROOT) env PATH="$$PATH" $(PYTEST) -p no:cacheprovider -m root $(or $(TESTS),tests integration --ignore=integration/engines --ignore=integration/security --ignore=integration/lab)
 
 test-security: .venv ## every known way out of a container is tried (root)
 	$(AS_ROOT) env PATH="$$PATH" $(PYTEST) -p no:cacheprovider -m root $(or $(TESTS),integration/security)
 
 test-engines: .venv ## podman, containerd and buildah on top of the runtime (root)
 	$(AS_ROOT) env PATH="$$PATH" $(PYTEST) -p no:cacheprovider -m root $(or $(TESTS),integration/engines)
+
+test-lab: .venv setup-lab ## the tests on unified cgroup v2, with and without systemd, in guests (root; OPTIONS='--guest systemd', TESTS=)
+	@$(MAKE) --no-print-directory build
+	$(AS_ROOT) env PATH="$$PATH" $(VENV)/python -B -m integration.lab test $(OPTIONS) -- $(TESTS)
 
 lab-shell: setup-lab ## a shell in a guest with unified cgroup v2 (root; OPTIONS='--guest systemd')
 	@$(MAKE) --no-print-directory build

@@ -37,21 +37,36 @@ def mirror() -> tuple[str, str]:
 def mirror_of(codename: str) -> tuple[str, str] | None:
     for path in sorted(glob.glob("/etc/apt/sources.list.d/*.sources")):
         with open(path, encoding="utf-8") as file:
-            for stanza in file.read().split("\n\n"):
-                lines = [one for one in stanza.splitlines() if ":" in one and one[0] not in "# "]
-                fields = dict(one.split(":", 1) for one in lines)
-                if codename in fields.get("Suites", "").split():
-                    key = fields.get("Signed-By", "").strip()
-                    return fields["URIs"].split()[0], f"[signed-by={key}]" if key else ""
+            found = in_stanzas(file.read(), codename)
+        if found is not None:
+            return found
     for path in ["/etc/apt/sources.list", *sorted(glob.glob("/etc/apt/sources.list.d/*.list"))]:
-        if not os.path.exists(path):
-            continue
-        with open(path, encoding="utf-8") as file:
-            for line in file:
-                left, _, right = line.partition("]") if "[" in line else ("", "", line[3:])
-                words = right.split()
-                if line.startswith("deb ") and words[1:2] == [codename]:
-                    return words[0], f"{left[4:]}]" if left else ""
+        if os.path.exists(path):
+            with open(path, encoding="utf-8") as file:
+                found = in_lines(file.read(), codename)
+            if found is not None:
+                return found
+    return None
+
+
+def in_stanzas(text: str, codename: str) -> tuple[str, str] | None:
+    """Return (URI, options) of a suite in the newer format: sources.list(5), DEB822-STYLE."""
+    for stanza in text.split("\n\n"):
+        lines = [one for one in stanza.splitlines() if ":" in one and one[0] not in "# "]
+        fields = dict(one.split(":", 1) for one in lines)
+        if codename in fields.get("Suites", "").split():
+            key = fields.get("Signed-By", "").strip()
+            return fields["URIs"].split()[0], f"[signed-by={key}]" if key else ""
+    return None
+
+
+def in_lines(text: str, codename: str) -> tuple[str, str] | None:
+    """Return (URI, options) of a suite in the older format: sources.list(5), ONE-LINE-STYLE."""
+    for line in text.splitlines():
+        left, _, right = line.partition("]") if "[" in line else ("", "", line[3:])
+        words = right.split()
+        if line.startswith("deb ") and words[1:2] == [codename]:
+            return words[0], f"{left[4:]}]" if left else ""
     return None
 
 

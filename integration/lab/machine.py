@@ -1,0 +1,52 @@
+"""The machines that a command may run on: the guests by their names, and this host as it is."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, Any
+
+from integration import host
+from integration.lab import cache, kernel, root
+from integration.lab.guest import Guest
+from integration.runtime import PATH
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CHECKOUT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+GUESTS = ("host", "systemd")
+
+
+def environment(words: list[str]) -> dict[str, str]:
+    """Return the environment of a command in a guest; NAME alone takes the caller's value."""
+    term = os.environ.get("TERM", "dumb")
+    values = {"PATH": PATH, "HOME": "/root", "LANG": "C.UTF-8", "TERM": term}
+    for word in words:
+        name, equals, value = word.partition("=")
+        values[name] = value if equals else os.environ.get(name, "")
+    return values
+
+
+def lacks(name: str) -> str:
+    """Return why this guest cannot be started here, or ""."""
+    return kernel.lacks() or (root.lacks() if name == "systemd" else "")
+
+
+@contextlib.contextmanager
+def guest(name: str, **fields: Any) -> Iterator[Guest]:
+    """Yield a guest by its name, with everything built that it needs."""
+    reason = lacks(name)
+    if reason:
+        raise SystemExit(f"lab: {reason}")
+    cache.prune()
+    with contextlib.ExitStack() as stack:
+        made = stack.enter_context(cache.used(kernel.name(), kernel.build))
+        systemd = name == "systemd"
+        top = stack.enter_context(cache.used(root.name(), root.build)) if systemd else "/"
+        yield Guest(kernel=made, root=top, systemd=systemd, checkout=CHECKOUT, **fields)
+
+
+def is_native() -> bool:
+    """Tell whether this host is what the guests are: unified cgroup v2, systemd as process 1."""
+    return host.unified() and host.text_of("/proc/1/comm").strip() == "systemd"

@@ -1,0 +1,157 @@
+"""What `make test-lab` runs, where, and the table at its end."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+
+from integration.lab import cache, guest, machine, terminal
+
+SUMMARY = re.compile(r"(\d+ (?:passed|failed|error|skipped|deselected)[^\n=]*?) in [\d.]+s")
+NAMES_OF_CODES = {0: "passed", guest.TIMED_OUT: "TOO LONG", guest.NO_GUEST: "NO GUEST"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """Tests that run together on one machine."""
+
+    name: str
+    guest: str  # "" is this host as it is
+    tests: tuple[str, ...]
+    timeout_s: int
+    mark: str = "root"
+
+
+STAGES = (
+    Stage(name="lab", guest="", tests=("integration/lab",), timeout_s=300, mark="lab"),
+    Stage(name="lifecycle", guest="host", tests=("integration/lifecycle",), timeout_s=1500),
+    Stage(name="engines", guest="host", tests=("integration/engines",), timeout_s=1200),
+    Stage(
+        name="engines-systemd",
+        guest="systemd",
+        tests=("integration/engines",),
+        timeout_s=1500,
+    ),
+)
+NAMES = tuple(stage.name for stage in STAGES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """How a stage has ended."""
+
+    stage: Stage
+    where: str
+    code: int
+    seconds: float
+    summary: str
+
+
+def chosen(names: list[str], of_guest: str, words: list[str]) -> list[Stage]:
+    """Return the stages to run; words of one's own make a stage of each guest."""
+    if words:
+        guests = [of_guest] if of_guest else list(machine.GUESTS)
+        return [
+            Stage(name=f"yours-{name}", guest=name, tests=tuple(words), timeout_s=1800)
+            for name in guests
+        ]
+    return [
+        stage
+        for stage in STAGES
+        if (not names or stage.name in names) and (not of_guest or stage.guest == of_guest)
+    ]
+
+
+def pytest_words(stage: Stage, python: str) -> list[str]:
+    return [python, "-B", "-m", "pytest", "-p", "no:cacheprovider", "-m", stage.mark, *stage.tests]
+
+
+def summary_of(output: str) -> str:
+    """Return what pytest says last, or "": `957 passed, 29 skipped`."""
+    found = SUMMARY.findall(output)
+    return found[-1] if found else ""
+
+
+def run_here(stage: Stage, runtime: dict[str, str]) -> tuple[int, str]:
+    """Run a stage on this host as it is; return (exit status, last output)."""
+    line = terminal.Pipe()
+    with line:
+        process = subprocess.Popen(
+            pytest_words(stage, sys.executable),
+            cwd=machine.CHECKOUT,
+            env={**os.environ, **runtime},
+            stdin=subprocess.DEVNULL,
+            stdout=line.guest_fd,
+            stderr=line.guest_fd,
+            start_new_session=True,
+        )
+        line.give_away()
+        deadline = time.monotonic() + stage.timeout_s
+        try:
+            while process.poll() is None and time.monotonic() < deadline:
+                line.pump(0.2)
+            if process.poll() is None:
+                return guest.TIMED_OUT, ""
+        finally:
+            guest.end(process)
+            line.drain()
+    return process.returncode, line.last.decode(errors="replace")
+
+
+def run_in_guest(stage: Stage, runtime: dict[str, str]) -> tuple[int, str]:
+    line = terminal.Pipe()
+    systemd = stage.guest == "systemd"
+    # .venv is of this host's interpreter; the Debian brings its own pytest.
+    python = "/usr/bin/python3" if systemd else sys.executable
+    with machine.guest(
+        stage.guest,
+        directory=machine.CHECKOUT,
+        environment=machine.environment([f"{name}={value}" for name, value in runtime.items()]),
+        timeout_s=stage.timeout_s,
+        build=systemd,
+    ) as made:
+        code = guest.run(made, pytest_words(stage, python), line)
+    return code, line.last.decode(errors="replace")
+
+
+def run(stages: list[Stage], runtime: str, *, in_guest: bool) -> int:
+    """Run the stages, whatever fails, and print a table; return 1 if one has failed."""
+    variables = {"AISBX_TEST_RUNTIME": os.path.abspath(runtime)} if runtime else {}
+    results: list[Result] = []
+    for stage in stages:
+        here = not stage.guest or (not in_guest and machine.is_native())
+        where = "this host" if here else f"guest {stage.guest}"
+        cache.say(f"==== {stage.name} on {where}: {' '.join(stage.tests)}")
+        begin = time.monotonic()
+        code, output = (run_here if here else run_in_guest)(stage, variables)
+        seconds = time.monotonic() - begin
+        done = Result(
+            stage=stage, where=where, code=code, seconds=seconds, summary=summary_of(output)
+        )
+        results.append(done)
+    print(table(results), flush=True)
+    return int(any(result.code for result in results))
+
+
+def table(results: list[Result]) -> str:
+    rows = [("stage", "where", "result", "time", "tests")]
+    rows += [
+        (
+            result.stage.name,
+            result.where,
+            NAMES_OF_CODES.get(result.code, "FAILED"),
+            f"{result.seconds:.0f} s",
+            result.summary,
+        )
+        for result in results
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    padded = (
+        "  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+    return "\n".join(["", "==== lab", *padded])

@@ -1,0 +1,206 @@
+"""What a guest is told: the texts that host and guest share."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+import pytest
+
+from integration.lab import cache, guest, kernel, machine, root, stages, terminal
+
+
+def described(**fields):
+    given = {
+        "kernel": "/k",
+        "root": "/",
+        "systemd": False,
+        "checkout": "/src",
+        "directory": "/src/a b",
+    }
+    return guest.Guest(**{**given, **fields})
+
+
+def test_the_settings_are_what_the_shell_reads_back(tmp_path):
+    values = {"ONE": "a b", "TWO": "it's $HOME `x`", "THREE": ""}
+    (tmp_path / "settings").write_text(guest.assignments(values))
+    script = f'. {tmp_path}/settings; printf "%s\\0" "$ONE" "$TWO" "$THREE"'
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
+
+    assert ["a b", "it's $HOME `x`", "", ""] == done.stdout.split("\0")
+
+
+def test_the_command_runs_in_its_directory_with_its_environment(tmp_path):
+    made = described(directory=str(tmp_path), environment={"NAME": "two words"})
+    text = guest.command_text(made, ["sh", "-c", 'echo "$PWD $NAME $1"', "sh", "a  b"])
+    done = subprocess.run(["sh", "-c", text], capture_output=True, text=True, check=True)
+
+    assert f"{tmp_path} two words a  b\n" == done.stdout
+
+
+def test_a_directory_that_is_not_there_is_no_success(tmp_path):
+    text = guest.command_text(described(directory=f"{tmp_path}/none"), ["true"])
+    done = subprocess.run(["sh", "-c", text], capture_output=True, check=False)
+
+    assert guest.NO_GUEST == done.returncode
+
+
+def test_the_runtime_is_built_before_the_command_only_when_asked_for():
+    assert "build" not in guest.command_text(described(), ["true"])
+    assert "make -s -C /src build" in guest.command_text(described(build=True), ["true"])
+
+
+def test_the_kernel_takes_this_hosts_root_and_the_lines_script():
+    words = guest.kernel_words(described(memory_mb=100), "/run-1", "null,fd:5")
+
+    assert {"mem=100M", "init=/run-1/init", "rootfstype=hostfs", "ro", "ssl0=null,fd:5"} <= {*words}
+
+
+def test_the_interpreter_is_replaced_in_its_own_length():
+    old = b"\x7fELF" + kernel.INTERPRETER + b"rest"
+    new = kernel.with_interpreter(old)
+
+    assert len(old) == len(new)
+    assert b"\x7fELFlib/ld-linux-x86-64.so.2\0" in new
+    assert new.endswith(b"rest")
+
+
+def test_a_program_without_the_interpreter_is_refused():
+    with pytest.raises(SystemExit, match="another ELF interpreter"):
+        kernel.with_interpreter(b"\x7fELF")
+
+
+def test_packages_are_words_outside_of_comments():
+    assert ["a", "b", "c"] == root.packages("# none\na b # not this\n\nc\n")
+
+
+def test_the_guests_packages_are_named_once():
+    names = root.packages(root.text_of(root.PACKAGES))
+
+    assert sorted(set(names)) == sorted(names)
+
+
+def test_another_recipe_has_another_name():
+    assert cache.key("a", "b") == cache.key("a", "b")
+    assert cache.key("a", "b") != cache.key("ab", "")
+
+
+def test_a_name_alone_takes_the_callers_value(monkeypatch):
+    monkeypatch.setenv("TAKEN", "mine")
+    values = machine.environment(["TAKEN", "GIVEN=a=b", "EMPTY="])
+
+    assert ("mine", "a=b", "") == (values["TAKEN"], values["GIVEN"], values["EMPTY"])
+
+
+def test_what_is_built_is_built_once_and_kept_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "TOP", f"{tmp_path}/lab")
+    built = []
+
+    def build(directory):
+        built.append(directory)
+        os.mkdir(f"{directory}/part")
+
+    for _ in range(2):
+        with cache.used("thing", build) as path:
+            assert ["part"] == os.listdir(path)
+
+    assert 1 == len(built)
+
+
+def test_a_build_that_fails_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "TOP", f"{tmp_path}/lab")
+
+    def build(directory):
+        os.mkdir(f"{directory}/part")
+        raise SystemExit("no mirror")
+
+    with pytest.raises(SystemExit), cache.used("thing", build):
+        pass
+
+    assert ["thing.lock"] == os.listdir(cache.TOP)
+
+
+def test_what_is_in_use_is_not_removed(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "TOP", f"{tmp_path}/lab")
+    with cache.used("thing", lambda _: None) as path:
+        assert [] == cache.prune(-1)
+        assert os.path.isdir(path)
+
+    assert ["thing"] == cache.prune(-1)
+    assert not os.path.exists(path)
+
+
+def test_what_was_used_lately_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "TOP", f"{tmp_path}/lab")
+    with cache.used("thing", lambda _: None):
+        pass
+
+    assert [] == cache.prune(60)
+
+
+def test_a_directory_that_others_may_write_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "TOP", str(tmp_path))
+    tmp_path.chmod(0o777)
+
+    with pytest.raises(SystemExit, match="written by others"):
+        cache.top()
+
+
+def test_the_output_comes_through_with_its_end_kept(capfdbinary):
+    with terminal.Pipe() as line:
+        os.write(line.guest_fd, b"x" * 5000 + b"end")
+        line.give_away()
+        line.drain()
+
+    assert b"end" == line.last[-3:]
+    assert 4096 == len(line.last)
+    assert 5003 == len(capfdbinary.readouterr().out)
+
+
+def test_words_of_ones_own_make_a_stage_of_each_guest():
+    found = stages.chosen([], "", ["tests/x.py", "-k", "y"])
+
+    assert [(name, ("tests/x.py", "-k", "y")) for name in machine.GUESTS] == [
+        (stage.guest, stage.tests) for stage in found
+    ]
+
+
+def test_a_guest_or_a_name_narrows_the_stages():
+    assert {"systemd"} == {stage.guest for stage in stages.chosen([], "systemd", [])}
+    assert ["lifecycle"] == [stage.name for stage in stages.chosen(["lifecycle"], "", [])]
+    assert list(stages.STAGES) == stages.chosen([], "", [])
+
+
+def test_every_stage_has_tests_that_are_there():
+    paths = [path for stage in stages.STAGES for path in stage.tests]
+
+    assert all(os.path.exists(f"{machine.CHECKOUT}/{path}") for path in paths)
+
+
+@pytest.mark.parametrize(
+    ("output", "summary"),
+    [
+        ("==== 957 passed, 29 skipped in 630.04s (0:10:30) ====\n", "957 passed, 29 skipped"),
+        ("5 failed, 957 passed in 6.04s\n", "5 failed, 957 passed"),
+        ("nothing", ""),
+    ],
+)
+def test_the_summary_is_what_pytest_says_last(output, summary):
+    assert summary == stages.summary_of(output)
+
+
+def test_the_table_tells_every_stage_apart():
+    results = [
+        stages.Result(stage=stage, where="here", code=code, seconds=1.4, summary="3 passed")
+        for stage, code in zip(stages.STAGES, (0, 1, 124, 125), strict=False)
+    ]
+    lines = stages.table(results).splitlines()
+
+    assert ["passed", "FAILED", "TOO LONG", "NO GUEST"] == [
+        next(
+            word
+            for word in ("passed", "FAILED", "TOO LONG", "NO GUEST")
+            if f"here   {word}" in line
+        )
+        for line in lines[3:7]
+    ]
