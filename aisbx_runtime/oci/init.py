@@ -145,7 +145,11 @@ def _become_stub(job: Job, at: World, start_fd: int, kind: int) -> None:
         os.fsencode(at.program),
         *[os.fsencode(arg) for arg in job.process.args],
     ]
-    env = [os.fsencode(entry) for entry in job.process.env]
+    # The last one of a name counts, as in every peer: of two getenv(3) would find the first.
+    variables = {entry.partition("=")[0]: entry for entry in job.process.env}
+    if at.home:
+        variables["HOME"] = f"HOME={at.home}"
+    env = [os.fsencode(entry) for entry in variables.values()]
     execveat(job.stub_fd, args, env)
 
 

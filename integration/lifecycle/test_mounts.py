@@ -298,3 +298,15 @@ def test_without_pivot_the_old_root_is_covered(runtime, bundle):
     result = runtime.run(bundle, "unshare -U true && echo whole", "--no-pivot")
 
     assert ["whole"] == result.ok().lines
+
+
+def test_a_tmpfs_where_the_image_has_nothing_is_for_everybody(runtime, bundle):
+    bundle.mount("/scratch", "tmpfs", "tmpfs")
+    bundle.mount("/scratch/copied", "tmpfs", "tmpfs", "tmpcopyup")
+    bundle.mount("/opt", "tmpfs", "tmpfs")
+
+    assert runtime.run(bundle, "stat -c %a /scratch /scratch/copied /opt").lines == [
+        "1777",
+        "1777",
+        "755",
+    ]

@@ -246,3 +246,29 @@ def test_no_process_of_the_runtime_lives_in_the_container(runtime, bundle):
     container = runtime.started(bundle)
 
     assert container.sh("ps -o comm").split() == ["COMMAND", "sleep", "ps"]
+
+
+@pytest.mark.parametrize(("uid", "home"), [(0, "/root"), (1000, "/home"), (77, "/")])
+def test_home_is_that_of_the_user_in_the_image(runtime, bundle, uid, home):
+    # podman, docker and containerd leave it to the runtime.
+    bundle.config["process"]["env"] = ["PATH=/bin"]
+    bundle.config["process"]["user"] = {"uid": uid, "gid": 0}
+    first = runtime.run(bundle, "echo $HOME").out
+    container = runtime.started(bundle)
+
+    assert (f"{home}\n", f"HOME={home}") == (first, container.exec("/bin/env").ok().lines[-1])
+
+
+def test_a_home_that_is_given_stays(runtime, bundle):
+    bundle.config["process"]["env"] = ["HOME=/mine", "PATH=/bin"]
+
+    assert runtime.run(bundle, "echo $HOME").out == "/mine\n"
+
+
+def test_the_last_of_two_variables_counts(runtime, bundle):
+    # Of two in its environment getenv(3) would find the first.
+    bundle.config["process"]["env"] = ["PATH=/bin", "A=1", "A=2", "HOME=/"]
+    container = runtime.started(bundle)
+    lines = container.exec("/bin/env", flags=["--env", "PATH=/usr/bin:/bin"]).ok().lines
+
+    assert ["PATH=/usr/bin:/bin", "A=2", "HOME=/"] == lines

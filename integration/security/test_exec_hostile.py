@@ -137,7 +137,7 @@ def test_an_entrypoint_that_is_the_runtime_itself_is_no_way_out(runtime, bundle,
 
 @pytest.mark.parametrize("name", ["passwd", "group"])
 def test_a_fifo_in_place_of_the_user_database_stops_nobody(runtime, bundle, name):
-    # CVE-2024-9676: who opens it without a look waits for ever. The runtime has no need to.
+    # CVE-2024-9676: who opens it without a look waits for ever.
     os.unlink(f"{bundle.rootfs}/etc/{name}")
     os.mkfifo(f"{bundle.rootfs}/etc/{name}")
     container = runtime.started(bundle, timeout=20)
@@ -146,7 +146,7 @@ def test_a_fifo_in_place_of_the_user_database_stops_nobody(runtime, bundle, name
     assert result.code == 0
 
 
-def test_a_huge_user_database_is_not_read(runtime, bundle):
+def test_a_huge_user_database_costs_nothing(runtime, bundle):
     # CVE-2026-53492: 200 MB of /etc/group were parsed.
     for name in ("passwd", "group"):
         os.truncate(f"{bundle.rootfs}/etc/{name}", 200_000_000)

@@ -121,9 +121,10 @@ class FileSystemMount:
 
     def apply(self, at: World) -> None:
         """Configure, create and attach it. See fsopen(2)."""
+        is_new = self.type == "tmpfs" and not _is_directory(at.root_fd, self.target)
         target_fd = open_target(at.root_fd, self.target, self.type)
         _check_proc(self.target, target_fd, is_proc=self.type == "proc")
-        data = self._data(target_fd)
+        data = self._data(target_fd, is_new=is_new)
         if any(len(value or "") > _FSCONFIG_VALUE_BYTES for _, value in data):
             self._mount_long(at, target_fd, data)
             return
@@ -139,7 +140,7 @@ class FileSystemMount:
             tree_fd = mount.fsmount(context_fd, 0)
         finally:
             os.close(context_fd)
-        if self.options.tmpcopyup:
+        if self.options.tmpcopyup and not is_new:
             copy_directory(target_fd, tree_fd)
             # What was asked for wins over the directory that is copied.
             for key, value in self.options.data:
@@ -148,13 +149,14 @@ class FileSystemMount:
         set_options(tree_fd, self.options, self.target)
         _attach(tree_fd, target_fd, self.target)
 
-    def _data(self, target_fd: int) -> list[tuple[str, str | None]]:
+    def _data(self, target_fd: int, *, is_new: bool) -> list[tuple[str, str | None]]:
         data: list[tuple[str, str | None]] = [
             (flag, None) for flag in self.options.superblock if flag not in {"ro", "rw"}
         ]
         data.extend(self.options.data)
-        if self.type == "tmpfs" and not any(key == "mode" for key, _ in data):
-            # runc does so: an image's 1777 /tmp or 0700 directory keeps its mode.
+        if self.type == "tmpfs" and not is_new and not any(key == "mode" for key, _ in data):
+            # runc does so: an image's 1777 /tmp or 0700 directory keeps its mode. What the image
+            # does not have is for everybody, as by mount(8): 1777, tmpfs(5).
             mode = stat.S_IMODE(os.fstat(target_fd).st_mode)
             data.append(("mode", f"{mode:o}"))
         return data
@@ -207,6 +209,14 @@ def open_target(root_fd: int, target: str, fs_type: str) -> int:
             why=why_of(error),
             hint=f"remove the symlink or file {target} from the image",
         ) from None
+
+
+def _is_directory(root_fd: int, path: str) -> bool:
+    try:
+        os.close(open_in_root(root_fd, path, os.O_PATH | os.O_DIRECTORY))
+    except KernelError:
+        return False
+    return True
 
 
 def _check_proc(target: str, target_fd: int, *, is_proc: bool) -> None:

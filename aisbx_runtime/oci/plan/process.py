@@ -353,6 +353,10 @@ def steps(
         found.extend(inherited.steps(process, linux))
     found.extend(rlimit_steps(process))
     found.append(EnterDirectory(process.cwd, final=False, origin="process.cwd"))
+    if not any(entry.startswith("HOME=") for entry in process.env):
+        from aisbx_runtime.oci.plan import home
+
+        found.extend(home.steps(process))
     if filter_flags is not None and not process.no_new_privileges:
         found.append(InstallFilter(filter_flags, "linux.seccomp"))
     found.extend(_credential_steps(process, host, set_groups=set_groups))

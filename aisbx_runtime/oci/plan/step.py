@@ -136,6 +136,7 @@ class World:
         self.root_fd = -1
         self.proc_fd = -1
         self.program = ""
+        self.home = ""
         self.masks: dict[str, int] = {}
 
     def own(self, kind: str, path: str) -> None:

@@ -11,6 +11,7 @@ import pytest
 from aisbx_runtime.oci.errors import KernelError
 from aisbx_runtime.oci.kernel import credentials
 from aisbx_runtime.oci.plan import process
+from aisbx_runtime.oci.plan.home import FindHome
 from aisbx_runtime.oci.plan.process import (
     DropBoundingSet,
     EnterDirectory,
@@ -51,6 +52,7 @@ def status() -> dict[str, str]:
 def test_the_least_process_still_gives_up_every_right():
     expected = [
         EnterDirectory("/", final=False, origin="process.cwd"),
+        FindHome(0, "process.env"),
         DropBoundingSet(0, 40, "process.capabilities.bounding"),
         SetUser(User(), set_groups=True, origin="process.user"),
         SetCapabilities(0, 0, 0, 0, "process.capabilities"),
@@ -59,6 +61,10 @@ def test_the_least_process_still_gives_up_every_right():
     ]
 
     assert expected == steps()
+
+
+def test_a_home_that_is_given_is_not_looked_up():
+    assert FindHome(0, "process.env") not in steps(env=("HOME=/mine",))
 
 
 def test_the_filter_is_installed_here_only_without_no_new_privs():
