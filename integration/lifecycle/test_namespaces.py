@@ -115,6 +115,23 @@ def test_a_network_namespace_is_joined_by_a_bind_mounted_file(runtime, bundle, s
     assert result.out == f"net:[{inode}]\n"
 
 
+def test_a_mount_namespace_is_joined_by_path(runtime, bundle):
+    # Nothing is to be mounted: it would be in somebody else's namespace. runc wants a /proc.
+    bundle.config["mounts"] = []
+    bundle.config["linux"]["maskedPaths"] = bundle.config["linux"]["readonlyPaths"] = []
+    script = f"mount -t proc proc {bundle.rootfs}/proc && echo; read x"
+    words = ["unshare", "--mount", "sh", "-c", script]
+    with subprocess.Popen(words, stdin=-1, stdout=-1) as up:
+        up.stdout.readline()
+        expected = os.readlink(f"/proc/{up.pid}/ns/mnt")
+        bundle.namespace("mount", f"/proc/{up.pid}/ns/mnt")
+        bundle.file("marker", "here")
+        container = runtime.started(bundle, "test -e /marker && exec sleep 1000")
+        found = container.namespace("mnt")
+
+    assert found == expected != own("mnt")
+
+
 def test_a_new_network_namespace_has_a_loopback_that_is_up(runtime, bundle):
     result = runtime.run(bundle, "ip link show lo; ls /sys/class/net").ok()
 

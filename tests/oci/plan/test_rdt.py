@@ -189,3 +189,37 @@ def test_a_named_class_outlives_its_container_but_no_failed_create(tmp_path, fai
     delete.remove_resctrl_groups(container, failed=failed)
 
     assert left == os.listdir(tree)
+
+
+def test_without_it_nothing_of_resctrl_is_planned():
+    spec = Spec("1.3.0", Root("rootfs"), process=Process(("true",), "/"), linux=Linux())
+    plan = build(spec, hosts.UNIFIED, "box", "/bundle", Options("/cache"))
+
+    assert "resctrl" not in " ".join([step.describe() for _, _, step in plan.numbered()])
+
+
+def test_every_schema_is_written_to_the_class(tree, monkeypatch):
+    # A pipe keeps every write, as resctrl does; a plain file would show the last one only.
+    made, readers = rdt.os.mkdir, []
+
+    def mkdir(path, mode):
+        made(path, mode)
+        os.unlink(f"{path}/schemata")
+        os.mkfifo(f"{path}/schemata")
+        readers.append(os.open(f"{path}/schemata", os.O_RDONLY | os.O_NONBLOCK))
+
+    monkeypatch.setattr(rdt.os, "mkdir", mkdir)
+    applied(IntelRdt("gold", ("L2:0=1",), l3_cache_schema="L3:0=f", mem_bw_schema="MB:0=20"))
+    (reader,) = readers
+    text = os.read(reader, 4096)
+    os.close(reader)
+
+    assert text == b"L3:0=f\nMB:0=20\nL2:0=1\n"
+
+
+def test_a_monitoring_group_that_cannot_be_made_is_an_error(tree):
+    os.mkdir(f"{tree}/mon_groups/box")
+    with pytest.raises(KernelError) as caught:
+        applied(IntelRdt("/", enable_monitoring=True))
+
+    assert errno.EEXIST == caught.value.errno
