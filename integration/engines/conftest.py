@@ -139,8 +139,10 @@ PERSON, PERSON_ID = "aisbx-it", 4242
 def subordinate_ids(scratch: str) -> None:
     """A private passwd, subuid and subgid with a person who may map ids."""
     top = f"{scratch}/etc"
-    line = f"{PERSON}:x:{PERSON_ID}:{PERSON_ID}::{scratch}/person:/bin/sh\n"
-    write(f"{top}/passwd", host.text_of("/etc/passwd") + line)
+    lines = f"{PERSON}:x:{PERSON_ID}:{PERSON_ID}::{scratch}/person:/bin/sh\n"
+    # Whose ids `--userns auto` takes: libsubid of podman 5 looks the name up.
+    lines += "containers:x:4243:4243::/nonexistent:/usr/sbin/nologin\n"
+    write(f"{top}/passwd", host.text_of("/etc/passwd") + lines)
     write(f"{top}/group", host.text_of("/etc/group") + f"{PERSON}:x:{PERSON_ID}:\n")
     for name in ("subuid", "subgid"):
         write(f"{top}/{name}", SUBORDINATE)
@@ -170,7 +172,7 @@ def ctr_session(podman_session: Podman, scratch: str, program: str) -> Iterator[
         made = Ctr(daemon, program)
         archive = f"{scratch}/box.tar"
         podman_session("save", "--format", "docker-archive", "-o", archive, IMAGE).ok()
-        made("images", "import", archive).ok()
+        made.import_image(archive)
         yield made
     finally:
         daemon.end()
