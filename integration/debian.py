@@ -92,6 +92,10 @@ class Apt:
             pass
 
     def __call__(self, *words: str, cwd: str | None = None) -> None:
+        self._run("apt-get", "-q", "-y", *words, cwd=cwd)
+
+    def _run(self, program: str, *words: str, cwd: str | None = None) -> str:
+        """Return what apt-get or apt-cache has written."""
         places = {
             "Dir::Etc::sourcelist": f"{self.top}/sources.list",
             "Dir::Etc::sourceparts": "/dev/null",
@@ -107,7 +111,7 @@ class Apt:
         }
         options = [word for name, value in places.items() for word in ("-o", f"{name}={value}")]
         done = subprocess.run(
-            ["apt-get", "-q", "-y", *options, *words],
+            [program, *options, *words],
             cwd=cwd,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -117,7 +121,20 @@ class Apt:
             check=False,
         )
         if done.returncode:
-            raise SystemExit(f"apt-get {' '.join(words[:3])} ... fails:\n{done.stdout[-2000:]}")
+            raise SystemExit(f"{program} {' '.join(words[:4])} ... fails:\n{done.stdout[-2000:]}")
+        return done.stdout
+
+    def newest(self, prefix: str) -> str:
+        """Return the package of the highest version in its name: linux-source-6.12."""
+        names = self._run("apt-cache", "pkgnames", prefix).split()
+        versions = {}
+        for name in names:
+            words = name.removeprefix(prefix).split(".")
+            if all(word.isdigit() for word in words):
+                versions[tuple(int(word) for word in words)] = name
+        if not versions:
+            raise SystemExit(f"no package {prefix}VERSION on this mirror")
+        return versions[max(versions)]
 
     def unpack(self, package: str, directory: str) -> None:
         """Download one package and unpack it below the directory."""

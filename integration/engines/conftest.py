@@ -19,7 +19,7 @@ from integration import host, leaks
 from integration.engines.buildah import Buildah
 from integration.engines.containerd import Ctr, Daemon
 from integration.engines.podman import IMAGE, Podman
-from integration.runtime import PATH
+from integration.runtime import PATH, call
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +40,8 @@ default_ulimits = ["nofile={nofile}:{nofile}", "nproc={nproc}:{nproc}"]
 [engine]
 cgroup_manager = "cgroupfs"
 events_logger = "file"
+[network]
+{firewall}
 """
 
 
@@ -59,7 +61,15 @@ def settings() -> str:
         nofile=min(hard["nofile"], 20000),
         nproc=min(hard["nproc"], 32768),
         pids="pids_limit = 0" if host.lacks_controller("pids") else "",
+        firewall='firewall_driver = "none"' if lacks_firewall() else "",
     )
+
+
+def lacks_firewall() -> bool:
+    """Tell whether this kernel lacks what netavark's firewall is made of."""
+    if host.lacks_program("nft"):
+        return False
+    return call(["unshare", "--net", "nft", "add", "table", "inet", "probe"]).code != 0
 
 
 def overlay_works(top: str) -> bool:

@@ -28,6 +28,8 @@ def parser() -> argparse.ArgumentParser:
         verb.add_argument("--guest", choices=machine.GUESTS, default="host")
         verb.add_argument("--write", action="append", default=[], metavar="DIRECTORY")
         verb.add_argument("--timeout", type=float, default=1800, metavar="SECONDS")
+        verb.add_argument("--kernel", choices=machine.KERNELS, default="debian")
+        verb.add_argument("--processors", type=int, default=1, help="more than one: --kernel full")
         verb.add_argument("--memory", type=int, default=3072, metavar="MB")
         verb.add_argument("--env", action="append", default=[], metavar="NAME[=VALUE]")
         help_text = "build the runtime for the guest's interpreter first (default: systemd)"
@@ -42,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
     test.add_argument("words", nargs=argparse.REMAINDER, help="paths and options for pytest")
     build = verbs.add_parser("build", help="fetch and build what the guests need")
     build.add_argument("--guest", choices=machine.GUESTS, default="systemd")
+    build.add_argument("--kernel", choices=machine.KERNELS, default="debian")
     verbs.add_parser("clean", help="remove everything that was built")
     return made
 
@@ -51,6 +54,8 @@ def start(options: argparse.Namespace, words: list[str]) -> int:
     on_terminal = options.verb == "shell"
     with machine.guest(
         options.guest,
+        options.kernel,
+        processors=options.processors,
         directory=os.path.abspath(options.directory),
         writable=tuple(os.path.abspath(path) for path in options.write),
         environment=machine.environment(options.env),
@@ -61,8 +66,8 @@ def start(options: argparse.Namespace, words: list[str]) -> int:
         return guest.run(made, words, terminal.Terminal() if on_terminal else terminal.Pipe())
 
 
-def build(name: str) -> int:
-    with machine.guest(name, directory="/") as made:
+def build(name: str, kernel: str) -> int:
+    with machine.guest(name, kernel, directory="/") as made:
         cache.say(f"kernel: {made.kernel}")
         cache.say(f"root: {made.root}")
     return 0
@@ -80,7 +85,7 @@ def main() -> int:
         raise SystemExit("lab: a guest needs root")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if options.verb in {"build", "clean"}:
-        return build(options.guest) if options.verb == "build" else clean()
+        return build(options.guest, options.kernel) if options.verb == "build" else clean()
     words = options.words[1:] if options.words[:1] == ["--"] else options.words
     if options.verb == "test":
         selected = stages.chosen(options.stage, options.guest, words)

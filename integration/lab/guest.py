@@ -32,7 +32,7 @@ DISK_BYTES = 16 << 30  # sparse
 class Guest:
     """What one guest is made of. Paths are the host's, and absolute."""
 
-    kernel: str  # a directory that kernel.build() has filled
+    kernel: str  # a directory with `linux`, and `lib` where that brings a C library and modules
     root: str
     systemd: bool
     checkout: str
@@ -42,7 +42,7 @@ class Guest:
     memory_mb: int = 3072
     timeout_s: float = 1800.0
     build: bool = False  # bin/aisbx-runtime anew, for the guest's interpreter
-    bound: bool = True  # to one processor: a guest is twice as fast there
+    processors: int = 1
 
 
 def assignments(values: dict[str, str]) -> str:
@@ -52,6 +52,7 @@ def assignments(values: dict[str, str]) -> str:
 
 def settings(guest: Guest, run: str, line: terminal.Pipe) -> str:
     """Return what the scripts of the guest read first."""
+    modules, first = kernel.modules(guest.kernel)
     return assignments(
         {
             "LAB_RUN": run,
@@ -59,8 +60,8 @@ def settings(guest: Guest, run: str, line: terminal.Pipe) -> str:
             "LAB_SYSTEMD": "1" if guest.systemd else "0",
             "LAB_CHECKOUT": guest.checkout,
             "LAB_WRITABLE": " ".join(guest.writable),
-            "LAB_OVERLAY": kernel.first_module(guest.kernel),
-            "LAB_MODULES": f"{guest.kernel}/lib/modules",
+            "LAB_MODULES": modules,
+            "LAB_OVERLAY": first,
             "LAB_DISK": "/dev/ubda",
             "LAB_TERMINAL": line.size,
         }
@@ -86,6 +87,7 @@ def kernel_words(guest: Guest, run: str, channel: str) -> list[str]:
     return [
         f"mem={guest.memory_mb}M",
         f"uml_dir={run}/uml",
+        *([f"ncpus={guest.processors}"] if guest.processors > 1 else []),
         f"ubda={run}/disk",
         "rootfstype=hostfs",
         "rootflags=/",
@@ -103,6 +105,7 @@ def kernel_words(guest: Guest, run: str, channel: str) -> list[str]:
         "lsm=landlock,yama",
         "cgroup_no_v1=all",
         "audit=0",
+        "rt_group_sched=0",  # else no process of a cgroup of v2 may be realtime
         "random.trust_cpu=on",
     ]
 
@@ -153,7 +156,8 @@ def run(guest: Guest, words: list[str], line: terminal.Pipe) -> int:
     with contextlib.ExitStack() as stack:
         directory = stack.enter_context(cache.run_directory())
         prepare(guest, directory, words, line)
-        processor = stack.enter_context(cache.cpu()) if guest.bound else None
+        # Bound to one processor a guest is twice as fast: its parts hand over all the time.
+        processor = stack.enter_context(cache.cpu()) if guest.processors == 1 else None
         stack.enter_context(line)
         console = stack.enter_context(open(f"{directory}/console", "w+b"))
         process = subprocess.Popen(

@@ -77,6 +77,7 @@ def with_interpreter(program: bytes) -> bytes:
     return program.replace(INTERPRETER, OWN_INTERPRETER.ljust(len(INTERPRETER), b"\0"), 1)
 
 
-def first_module(directory: str) -> str:
-    (path,) = glob.glob(f"{directory}/lib/modules/*/kernel/{FIRST}")
-    return path
+def modules(directory: str) -> tuple[str, str]:
+    """Return the directory of a kernel's modules and the first to load, or "", "" without any."""
+    found = glob.glob(f"{directory}/lib/modules/*/kernel/{FIRST}")
+    return (f"{directory}/lib/modules", found[0]) if found else ("", "")

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from integration import host
-from integration.lab import cache, kernel, root
+from integration.lab import cache, full_kernel, kernel, root
 from integration.lab.guest import Guest
 from integration.runtime import PATH
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 GUESTS = ("host", "systemd")
+KERNELS = ("debian", "full")
 
 
 def environment(words: list[str]) -> dict[str, str]:
@@ -34,14 +35,15 @@ def lacks(name: str) -> str:
 
 
 @contextlib.contextmanager
-def guest(name: str, **fields: Any) -> Iterator[Guest]:
-    """Yield a guest by its name, with everything built that it needs."""
+def guest(name: str, kernel_name: str = "debian", **fields: Any) -> Iterator[Guest]:
+    """Yield a guest by its name and its kernel's, with everything built that it needs."""
     reason = lacks(name)
     if reason:
         raise SystemExit(f"lab: {reason}")
     cache.prune()
     with contextlib.ExitStack() as stack:
-        made = stack.enter_context(cache.used(kernel.name(), kernel.build))
+        recipe = full_kernel if kernel_name == "full" else kernel
+        made = stack.enter_context(cache.used(recipe.name(), recipe.build))
         systemd = name == "systemd"
         top = stack.enter_context(cache.used(root.name(), root.build)) if systemd else "/"
         yield Guest(kernel=made, root=top, systemd=systemd, checkout=CHECKOUT, **fields)

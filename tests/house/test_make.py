@@ -113,7 +113,7 @@ def test_every_package_of_the_list_has_group_name_and_probe() -> None:
     lines = [line for line in text_of("setup/packages.txt").splitlines() if line and line[0] != "#"]
 
     assert [line for line in lines if len(line.split()) != 3] == []
-    groups = {"build", "run", "runc", "test", "conformance", "lab"}
+    groups = {"build", "run", "runc", "test", "conformance", "kernel", "lab"}
     assert {line.split()[0] for line in lines} == groups
 
 

@@ -17,7 +17,7 @@ over() { # NAME LOWER TARGET: LOWER at TARGET, where what is written goes to mem
 }
 
 mount -t proc proc /proc
-busybox insmod "$LAB_OVERLAY" || fail "cannot load $LAB_OVERLAY"
+[ -z "$LAB_OVERLAY" ] || busybox insmod "$LAB_OVERLAY" || fail "cannot load $LAB_OVERLAY"
 mount -t tmpfs -o mode=755 lab /mnt
 root=/mnt/merged
 over root "$LAB_ROOT" $root
@@ -37,9 +37,11 @@ mount -t tmpfs -o mode=755 run $root/run
 mount -t tmpfs -o mode=1777 tmp $root/tmp
 mkdir -p $root/run/lock $root/run/lab
 mount -t hostfs -o "$LAB_RUN" lab-run $root/run/lab || fail "cannot share $LAB_RUN"
-mkdir -p $root/usr/lib/modules
-mount -t hostfs -o "$LAB_MODULES" lab-modules $root/usr/lib/modules ||
-    fail "cannot share $LAB_MODULES"
+if [ -n "$LAB_MODULES" ]; then
+    mkdir -p $root/usr/lib/modules
+    mount -t hostfs -o "$LAB_MODULES" lab-modules $root/usr/lib/modules ||
+        fail "cannot share $LAB_MODULES"
+fi
 # Engines' storage on a real disk: overlayfs takes no overlay as its upper layer.
 mkdir -p $root/var/lib/lab
 mount -t ext4 -o noatime "$LAB_DISK" $root/var/lib/lab || fail "cannot mount $LAB_DISK"
