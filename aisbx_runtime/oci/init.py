@@ -36,6 +36,7 @@ WAIT_FOR_CONNECTION = 0
 CONNECTED = 1
 FORKS = 3
 FORKS_WITH_TERMINAL = 7
+LABELLED = 8  # beside one of the others
 
 
 @record
@@ -50,6 +51,7 @@ class Job:
     start_kind: int
     start_hooks: tuple[Hook, ...]
     stub_fd: int
+    label: str
     filter_flags: int
     keep_fds: int
 
@@ -85,7 +87,7 @@ def main(job: Job, at: World, channel: InitSide) -> NoReturn:
         if job.start_hooks:
             connection_fd = accept(job.start_fd)
             _run_start_hooks(job, at)
-            start_fd, kind = connection_fd, CONNECTED
+            start_fd, kind = connection_fd, kind | CONNECTED
         _become_stub(job, at, start_fd, kind)
     except BaseException as error:  # noqa: BLE001  (the one place)
         failure = _failure(error, job, place)
@@ -143,6 +145,7 @@ def _become_stub(job: Job, at: World, start_fd: int, kind: int) -> None:
         _MAGIC,
         numbers.encode(),
         os.fsencode(at.program),
+        job.label.encode(),
         *[os.fsencode(arg) for arg in job.process.args],
     ]
     # The last one of a name counts, as in every peer: of two getenv(3) would find the first.

@@ -30,8 +30,8 @@ class Step:
 def job(**fields) -> init.Job:
     every = {
         "steps": (), "total": 9, "process": Process(("true",), "/"), "prepares": False,
-        "start_fd": -1, "start_kind": 0, "start_hooks": (), "stub_fd": -1, "filter_flags": 0,
-        "keep_fds": 0,
+        "start_fd": -1, "start_kind": 0, "start_hooks": (), "stub_fd": -1, "label": "",
+        "filter_flags": 0, "keep_fds": 0,
     }  # fmt: skip
     return init.Job(**{**every, **fields})
 

@@ -178,10 +178,13 @@ def fork_stub(at: World, fd: int) -> None:
     )
 
 
-def let_go(fd: int) -> None:
-    """Tell a waiting stub to execute its program. Raises Failure when that cannot be executed."""
+def let_go(fd: int, pid: int, lsm: str) -> None:
+    """Tell a waiting stub to execute its program. Raises Failure when that cannot be executed.
+
+    `lsm` confines it, or is empty.
+    """
     connection = _socket.socket(fileno=fd)
-    connection.send(start.GO)
+    start.say_go(connection, pid, lsm)
     said = start.read_to_end(connection)
     connection.close()
     if said:

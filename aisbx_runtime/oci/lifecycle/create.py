@@ -23,7 +23,7 @@ from aisbx_runtime.oci.lifecycle.delete import (
     run_poststop,
 )
 from aisbx_runtime.oci.lifecycle.foretell import options_of
-from aisbx_runtime.oci.plan import rootfs, seccomp
+from aisbx_runtime.oci.plan import lsm, rootfs, seccomp
 from aisbx_runtime.oci.plan.build import build
 from aisbx_runtime.oci.plan.step import INIT, World
 from aisbx_runtime.oci.record import record, replace
@@ -202,6 +202,7 @@ def _first_facts(request: Request) -> Facts:
                 for name in ("poststart", "poststop")
                 if getattr(request.spec.hooks, name)
             },
+            "lsm": lsm.of(request.spec.process)[0] if request.spec.process else "",
             "complete": False,
         }
     )
@@ -282,15 +283,17 @@ def _job(request: Request, container: Container) -> init.Job:
     assert process is not None  # noqa: S101  (build has refused it)
     numbered = request.plan.numbered()
     flags = seccomp.flags_of(spec)
+    label = lsm.words_for_kernel(process)
     return init.Job(
         steps=tuple([one for one in numbered if one[1].side == INIT]),
         total=len(numbered),
         process=process,
         prepares=True,
         start_fd=_listen(container),
-        start_kind=init.WAIT_FOR_CONNECTION,
+        start_kind=init.WAIT_FOR_CONNECTION | (init.LABELLED if label else 0),
         start_hooks=spec.hooks.start_container,
         stub_fd=attempt.stub_file(),
+        label=label,
         filter_flags=flags or 0,
         keep_fds=request.preserve_fds,
     )

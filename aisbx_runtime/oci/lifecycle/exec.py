@@ -267,19 +267,7 @@ def _start(call: Call, plan: Plan, spec: Spec, wanted: Process, at: ExecWorld) -
     create_side, init_side = channel.pair()
     attempt.apply_phase(plan, "host", at, call)
     near, far = attempt.socket_pair()
-    kind = _kind_of_stub(plan, wanted)
-    job = init.Job(
-        steps=tuple([one for one in plan.numbered() if one[1].side == INIT]),
-        total=len(plan.numbered()),
-        process=wanted,
-        prepares=False,
-        start_fd=far,
-        start_kind=kind,
-        start_hooks=(),
-        stub_fd=attempt.stub_file(),
-        filter_flags=seccomp.flags_of(spec) or 0,
-        keep_fds=call.values.number("preserve-fds"),
-    )
+    job = _job(call, plan, spec, wanted, far)
     _give_birth(plan, at, create_side, init_side)
     if at.pid == 0:
         os.close(near)
@@ -300,12 +288,12 @@ def _start(call: Call, plan: Plan, spec: Spec, wanted: Process, at: ExecWorld) -
             listener.forward(create_side, at, spec, state)
         create_side.expect("ready")
         create_side.wait_for_end()
-        if kind != init.CONNECTED:
+        if not _entering(plan).before_birth:
             attempt.fork_stub(at, near)
         attempt.apply_phase(plan, "limits", at, call)
         if not call.values.flag("detach"):
             foreground.forward_signals(at.pidfd)
-        attempt.let_go(near)
+        attempt.let_go(near, at.pid, lsm.of(wanted)[0])
         if call.values.text("pidfd-socket"):
             from aisbx_runtime.oci.lifecycle import pidfd_socket
 
@@ -319,10 +307,24 @@ def _start(call: Call, plan: Plan, spec: Spec, wanted: Process, at: ExecWorld) -
         raise
 
 
-def _kind_of_stub(plan: Plan, wanted: Process) -> int:
+def _job(call: Call, plan: Plan, spec: Spec, wanted: Process, start_fd: int) -> init.Job:
+    kind = init.FORKS_WITH_TERMINAL if wanted.terminal else init.FORKS
     if _entering(plan).before_birth:
-        return init.CONNECTED
-    return init.FORKS_WITH_TERMINAL if wanted.terminal else init.FORKS
+        kind = init.CONNECTED
+    label = lsm.words_for_kernel(wanted)
+    return init.Job(
+        steps=tuple([one for one in plan.numbered() if one[1].side == INIT]),
+        total=len(plan.numbered()),
+        process=wanted,
+        prepares=False,
+        start_fd=start_fd,
+        start_kind=kind | (init.LABELLED if label else 0),
+        start_hooks=(),
+        stub_fd=attempt.stub_file(),
+        label=label,
+        filter_flags=seccomp.flags_of(spec) or 0,
+        keep_fds=call.values.number("preserve-fds"),
+    )
 
 
 def _entering(plan: Plan) -> EnterContainer:

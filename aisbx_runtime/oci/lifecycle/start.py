@@ -39,7 +39,7 @@ def start(container: Container) -> None:
     connection = _connect(container)
     # From here on no state says `created` again (contract.md 5: buildah gives up on it).
     os.unlink(START_SOCKET, dir_fd=container.dir_fd)
-    connection.send(GO)
+    say_go(connection, facts.number("pid"), facts.text("lsm"))
     said = read_to_end(connection)
     connection.close()
     if said:
@@ -60,6 +60,23 @@ def _connect(container: Container) -> _socket.socket:
             hint="it may have been killed: see aisbx-runtime state",
         ) from None
     return socket
+
+
+def say_go(connection: _socket.socket, pid: int, lsm: str) -> None:
+    """Tell the stub, which is process `pid`, to execute its program; `lsm` confines it, or is "".
+
+    A stub that has a label to write is given the directory to write it in: the container's own
+    procfs may be a trap (CVE-2025-52881).
+    """
+    if not lsm:
+        connection.send(GO)
+        return
+    from aisbx_runtime.oci.lifecycle import attributes
+
+    fd = attributes.open_directory(pid, lsm)
+    control = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, fd.to_bytes(4, "little"))]
+    connection.sendmsg([GO], control)
+    os.close(fd)
 
 
 def read_to_end(connection: _socket.socket) -> str:
@@ -83,6 +100,13 @@ def failure_of(said: str, where: str) -> Failure:
             NO_SUCH_INTERPRETER,
             where=where,
             hint="look at the first line of the script, or at the dynamic loader of the program",
+        )
+    if call == "label":
+        return Failure(
+            "cannot confine the program with its LSM label",
+            where="process",
+            why=f"write: {name}",
+            hint="look at apparmorProfile or selinuxLabel, and at the audit log of the kernel",
         )
     hint = {
         "ENOEXEC": "the program is not for this machine, or a script without #!",

@@ -1,4 +1,8 @@
-"""AppArmor and SELinux: the label that the process gets when it is executed."""
+"""AppArmor and SELinux: the label that the program gets when it is executed.
+
+It is written by the stub, just before (stub.c says why); here it is checked beforehand, so that an
+unknown one already fails in create.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +22,14 @@ if TYPE_CHECKING:
     from aisbx_runtime.oci.spec.model import Process
 
 _RESOLVE = RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS
-# proc_pid_attr(5): the files of one LSM where several are stacked, else those of the only one.
-_FILES = {"apparmor": ("attr/apparmor/exec", "attr/exec"), "selinux": ("attr/exec",)}
+# proc_pid_attr(5): the directory of one LSM where several are stacked, else that of the only one.
+DIRECTORIES = {"apparmor": ("attr/apparmor", "attr"), "selinux": ("attr",)}
+_ORIGINS = {"apparmor": "process.apparmorProfile", "selinux": "process.selinuxLabel"}
 
 
 @record
-class SetExecLabel:
-    """Ask the LSM for a label from the next execve on."""
+class CheckLabel:
+    """Ask the LSM whether the program may have a label."""
 
     lsm: str
     label: str
@@ -32,12 +37,19 @@ class SetExecLabel:
 
     def describe(self) -> str:
         """Return one line, in the imperative."""
-        return f"confine with {self.lsm}: {self.label}"
+        return f"check that {self.lsm} can confine the program with {self.label}"
 
     def apply(self, at: World) -> None:
-        """Write it through the runtime's own procfs: the container's may be a trap."""
-        fd, path = self._open(at.proc_fd)
-        text = f"exec {self.label}" if self.lsm == "apparmor" else self.label
+        """Write it through the runtime's own procfs, and take it back: the stub is not confined."""
+        if self.lsm == "apparmor":
+            # aa_change_profile(2), security/apparmor/lsm.c: the question, not the change.
+            self._write(at.proc_fd, "current", f"permprofile {self.label}")
+            return
+        self._write(at.proc_fd, "exec", self.label)
+        self._write(at.proc_fd, "exec", "\n")
+
+    def _write(self, proc_fd: int, name: str, text: str) -> None:
+        fd, path = self._open(proc_fd, name)
         try:
             os.write(fd, text.encode())
         except OSError as error:
@@ -45,9 +57,10 @@ class SetExecLabel:
         finally:
             os.close(fd)
 
-    def _open(self, proc_fd: int) -> tuple[int, str]:
+    def _open(self, proc_fd: int, name: str) -> tuple[int, str]:
         refused: KernelError | None = None
-        for path in _FILES[self.lsm]:
+        for directory in DIRECTORIES[self.lsm]:
+            path = f"{directory}/{name}"
             try:
                 return openat2(proc_fd, f"self/{path}", os.O_WRONLY, resolve=_RESOLVE), path
             except KernelError as error:
@@ -60,12 +73,31 @@ class SetExecLabel:
         )
 
 
+def of(process: Process) -> tuple[str, str]:
+    """Return the LSM that is to confine the process and its label; both are empty for none.
+
+    Raises SpecError when two are asked for: the kernel executes one of them only.
+    """
+    apparmor = process.apparmor_profile
+    if apparmor == "unconfined":
+        apparmor = ""
+    if apparmor and process.selinux_label:
+        raise SpecError(
+            "process: apparmorProfile and selinuxLabel exclude each other",
+            hint="leave the label empty whose LSM the host does not have",
+        )
+    if apparmor:
+        return "apparmor", apparmor
+    return ("selinux", process.selinux_label) if process.selinux_label else ("", "")
+
+
+def words_for_kernel(process: Process) -> str:
+    """Return what the stub writes to `exec`. See proc_pid_attr(5), apparmor's aa_change_onexec."""
+    lsm, label = of(process)
+    return f"exec {label}" if lsm == "apparmor" else label
+
+
 def steps(process: Process) -> list[Step]:
-    """Return the label of the process, where it asks for one."""
-    found: list[Step] = []
-    if process.apparmor_profile and process.apparmor_profile != "unconfined":
-        origin = "process.apparmorProfile"
-        found.append(SetExecLabel("apparmor", process.apparmor_profile, origin))
-    if process.selinux_label:
-        found.append(SetExecLabel("selinux", process.selinux_label, "process.selinuxLabel"))
-    return found
+    """Return the check of the label, where the process asks for one."""
+    lsm, label = of(process)
+    return [CheckLabel(lsm, label, _ORIGINS[lsm])] if lsm else []

@@ -16,15 +16,17 @@
  *             children: the new process, a child of our parent, waits for a second 'g'. We say
  *             "pid PID" and end, so that nobody in there ever sees a process that was python.
  *             KIND 7: as 3, and standard input becomes the terminal of the new process's session
+ *             KIND + 8: with the last 'g' comes a descriptor of the directory of our LSM attributes
  *             on either connection the byte 'g' is the start, EOF ends the stub: a `start` that
  *             is killed before it has said so has not started anything
  *             FILTER_FD: a file that holds the array of struct sock_filter, or -1
  *             FILTER_FLAGS: those of seccomp(2); KEEP: how many descriptors after 2 are kept
  *   argv[2]   the absolute path of the program
- *   argv[3..] the program's argv; the environment is the program's
+ *   argv[3]   what is written to `exec` in that directory: the label of the program
+ *   argv[4..] the program's argv; the environment is the program's
  *
- * On the connection: "SYSCALL ERRNO" (such as "execve 8") and exit status 1 if the program could
- * not be started, nothing but the end of the stream if it runs.
+ * On the connection: "SYSCALL ERRNO" (such as "execve 8", or "label 2") and exit status 1 if the
+ * program could not be started, nothing but the end of the stream if it runs.
  */
 #include <asm/errno.h>
 #include <asm/ioctls.h>
@@ -38,7 +40,27 @@
 #include <linux/seccomp.h>
 
 enum { NOT_FOR_YOU = 125, LAST_SIGNAL = 64 };
-enum { CONNECTED = 1, FORKS = 2, HAS_TERMINAL = 4 };
+enum { CONNECTED = 1, FORKS = 2, HAS_TERMINAL = 4, LABELLED = 8 };
+enum { SOL_SOCKET = 1, SCM_RIGHTS = 1, MSG_CMSG_CLOEXEC = 0x40000000 };
+
+/* recvmsg(2), cmsg(3): the kernel's headers leave them to the C library. */
+struct piece {
+	void *start;
+	unsigned long size;
+};
+struct descriptor {
+	unsigned long size;
+	int level, type, fd;
+};
+struct message {
+	void *name;
+	int name_size;
+	struct piece *pieces;
+	unsigned long count;
+	void *control;
+	unsigned long control_size;
+	unsigned flags;
+};
 
 #if defined(__x86_64__)
 __asm__(".globl _start\n_start:\n\txor %ebp, %ebp\n\tmov %rsp, %rdi\n\tand $-16, %rsp\n\tcall stub\n");
@@ -159,24 +181,34 @@ static void take_signals(void)
 	kernel(__NR_rt_sigprocmask, SIG_SETMASK, (long)&none, 0, sizeof(none));
 }
 
-/* Return the connection on which the start came. */
-static int wait_for_start(int kind, int fd)
+/* Wait for the start; return the descriptor that came with it, or -1. */
+static int wait_for_start(int connection, int labelled)
 {
 	char go = 0;
+	struct piece piece = { &go, 1 };
+	struct descriptor came = { .fd = -1 };
+	struct message message = { .pieces = &piece,
+				   .count = 1,
+				   .control = &came,
+				   .control_size = sizeof(came) };
+	long length = labelled ? patiently(__NR_recvmsg, connection, (long)&message,
+					   MSG_CMSG_CLOEXEC, 0)
+			       : patiently(__NR_read, connection, (long)&go, 1, 0);
 
-	if (!(kind & CONNECTED))
-		fd = patiently(__NR_accept4, fd, 0, 0, O_CLOEXEC); /* SOCK_CLOEXEC is O_CLOEXEC */
-	if (fd < 0 || patiently(__NR_read, fd, (long)&go, 1, 0) != 1 || go != 'g')
+	if (length != 1 || go != 'g')
 		leave(1); /* the runtime is gone: nobody is left to report to */
-	return fd;
+	if (came.level != SOL_SOCKET || came.type != SCM_RIGHTS)
+		return -1;
+	return came.fd;
 }
 
 /* Go on as the new process. What was set for us it has from us: clone(2). */
-static void fork_inside(int connection, int kind)
+static int fork_inside(int connection, int kind)
 {
 	/* CLONE_PARENT: the runtime is to wait for it, and the engine after the runtime. */
 	long pid = kernel(__NR_clone, CLONE_PARENT | SIGCHLD, 0, 0, 0);
 	long result;
+	int attributes;
 
 	if (pid < 0)
 		fail(connection, "clone", -pid);
@@ -185,7 +217,7 @@ static void fork_inside(int connection, int kind)
 		leave(0);
 	}
 	/* First, so that nothing is said between the pid and the second start. */
-	wait_for_start(kind, connection);
+	attributes = wait_for_start(connection, kind & LABELLED);
 	/* The session of our parent has ended with it: its terminal would have been hung up. */
 	result = kernel(__NR_setsid, 0, 0, 0, 0);
 	if (result < 0)
@@ -195,6 +227,24 @@ static void fork_inside(int connection, int kind)
 		if (result < 0)
 			fail(connection, "ioctl", -result);
 	}
+	return attributes;
+}
+
+/*
+ * The label is that of the program, from its execve on, and not ours: a profile need not let us
+ * run, nor talk to the runtime.  proc_pid_attr(5): only a process itself may write it.
+ */
+static void set_label(int connection, int attributes, const char *label)
+{
+	long size = 0;
+	long result = kernel(__NR_openat, attributes, (long)"exec", O_WRONLY | O_CLOEXEC, 0);
+
+	while (label[size])
+		size++;
+	if (result >= 0)
+		result = patiently(__NR_write, result, (long)label, size, 0);
+	if (result < 0)
+		fail(connection, "label", -result);
 }
 
 static void install_filter(int connection, int filter_fd, int flags)
@@ -221,10 +271,10 @@ __attribute__((used)) _Noreturn void stub(long *stack)
 	char **argv = (char **)(stack + 1);
 	char **environment = argv + count + 1;
 	const char *numbers;
-	int kind, fd, filter_fd, flags, first, connection;
+	int kind, plain, fd, filter_fd, flags, first, connection, attributes;
 	long result;
 
-	if (count < 4 || !same(argv[0], "aisbx-stub"))
+	if (count < 5 || !same(argv[0], "aisbx-stub"))
 		leave(NOT_FOR_YOU);
 	numbers = argv[1];
 	kind = number_of(&numbers, ',');
@@ -233,7 +283,8 @@ __attribute__((used)) _Noreturn void stub(long *stack)
 	flags = number_of(&numbers, ',');
 	first = 3 + number_of(&numbers, '\0'); /* the first descriptor that is not kept */
 	/* Our own descriptors must not be among those that the program gets. */
-	if ((kind != 0 && kind != 1 && kind != 3 && kind != 7) ||
+	plain = kind & ~LABELLED;
+	if ((plain != 0 && plain != 1 && plain != 3 && plain != 7) ||
 	    first < 3 || fd < first || (filter_fd != -1 && filter_fd < first))
 		leave(NOT_FOR_YOU);
 
@@ -243,9 +294,12 @@ __attribute__((used)) _Noreturn void stub(long *stack)
 	take_signals();
 	kernel(__NR_prctl, PR_SET_NAME, (long)"aisbx-init", 0, 0);
 
-	connection = wait_for_start(kind, fd);
+	connection = fd;
+	if (!(kind & CONNECTED)) /* SOCK_CLOEXEC is O_CLOEXEC */
+		connection = patiently(__NR_accept4, fd, 0, 0, O_CLOEXEC);
+	attributes = wait_for_start(connection, kind & LABELLED && !(kind & FORKS));
 	if (kind & FORKS)
-		fork_inside(connection, kind);
+		attributes = fork_inside(connection, kind);
 	/* Close on execve, not now: the connection and the filter are still needed. */
 	result = kernel(__NR_close_range, first, ~0U, CLOSE_RANGE_CLOEXEC, 0);
 	/* Without no_new_privs container init has installed the filter, which may be older than
@@ -254,9 +308,11 @@ __attribute__((used)) _Noreturn void stub(long *stack)
 		result = kernel(__NR_fcntl, fd, F_SETFD, FD_CLOEXEC, 0);
 	if (result < 0)
 		fail(connection, "close_range", -result);
+	if (kind & LABELLED)
+		set_label(connection, attributes, argv[3]);
 	/* Last, because the filter may forbid all of the above. */
 	if (filter_fd != -1)
 		install_filter(connection, filter_fd, flags);
-	result = kernel(__NR_execve, (long)argv[2], (long)(argv + 3), (long)environment, 0);
+	result = kernel(__NR_execve, (long)argv[2], (long)(argv + 4), (long)environment, 0);
 	fail(connection, "execve", -result);
 }

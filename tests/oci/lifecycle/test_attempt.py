@@ -156,7 +156,7 @@ def test_letting_go_says_so_and_hears_of_failure():
         os._exit(0 if os.read(far, 1) == b"g" else 1)
     os.close(far)
     with pytest.raises(Failure, match="cannot execute"):
-        attempt.let_go(near)
+        attempt.let_go(near, 0, "")
 
     assert 0 == os.waitpid(pid, 0)[1]
 
@@ -169,7 +169,7 @@ def test_silence_is_success():
         os._exit(0)
     os.close(far)
 
-    assert attempt.let_go(near) is None
+    assert attempt.let_go(near, 0, "") is None
     os.waitpid(pid, 0)
 
 

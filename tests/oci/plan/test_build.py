@@ -228,7 +228,7 @@ ORDER = [
     ("set net.core.somaxconn", "make /proc/sys read-only"),
     ("make /proc/sys read-only", "mask /proc/kcore"),  # a mask below it must stay
     ("mask /proc/kcore", "set no_new_privs"),
-    ("confine with apparmor", "set no_new_privs"),
+    ("check that apparmor", "set no_new_privs"),
     ("limit RLIMIT_NOFILE", "keep in the bounding set"),  # raising needs CAP_SYS_RESOURCE
     ("enter / before", "become uid 0"),
     ("keep in the bounding set", "become uid 0"),  # dropping needs CAP_SETPCAP

@@ -9,7 +9,7 @@ import pytest
 
 from aisbx_runtime.oci.errors import KernelError, SpecError
 from aisbx_runtime.oci.plan import lsm
-from aisbx_runtime.oci.plan.lsm import SetExecLabel
+from aisbx_runtime.oci.plan.lsm import CheckLabel
 from aisbx_runtime.oci.spec.model import Process
 from tests.oci.forked import forked
 from tests.oci.world import world
@@ -30,17 +30,27 @@ def test_nothing_is_asked_of_an_unconfined_process(profile):
     assert [] == lsm.steps(Process(("true",), "/", apparmor_profile=profile))
 
 
-def test_each_label_is_a_step():
-    process = Process(("true",), "/", apparmor_profile="p", selinux_label="u:r:t:s0")
-    expected = [
-        SetExecLabel("apparmor", "p", "process.apparmorProfile"),
-        SetExecLabel("selinux", "u:r:t:s0", "process.selinuxLabel"),
-    ]
+@pytest.mark.parametrize(
+    ("process", "step", "told"),
+    [
+        (Process(("true",), "/", apparmor_profile="p"),
+         CheckLabel("apparmor", "p", "process.apparmorProfile"), "exec p"),
+        (Process(("true",), "/", selinux_label="u:r:t:s0"),
+         CheckLabel("selinux", "u:r:t:s0", "process.selinuxLabel"), "u:r:t:s0"),
+        (Process(("true",), "/", apparmor_profile="unconfined", selinux_label="u:r:t:s0"),
+         CheckLabel("selinux", "u:r:t:s0", "process.selinuxLabel"), "u:r:t:s0"),
+    ],
+)  # fmt: skip
+def test_a_label_is_checked_and_told_to_the_stub(process, step, told):
+    assert [step] == lsm.steps(process)
+    assert told == lsm.words_for_kernel(process)
+    assert f"check that {step.lsm} can confine the program with {step.label}" == step.describe()
 
-    assert expected == lsm.steps(process)
-    assert ["confine with apparmor: p", "confine with selinux: u:r:t:s0"] == [
-        step.describe() for step in expected
-    ]
+
+def test_two_labels_are_refused():
+    process = Process(("true",), "/", apparmor_profile="p", selinux_label="u:r:t:s0")
+    with pytest.raises(SpecError, match="exclude each other"):
+        lsm.steps(process)
 
 
 @pytest.mark.root
@@ -49,7 +59,7 @@ def test_each_label_is_a_step():
 def test_a_label_that_cannot_be_had_is_an_error_and_never_ignored(name, tmp_path):
     if lsm_is_enabled(name):
         pytest.skip(f"{name} is enabled here")
-    step = SetExecLabel(name, "nosuch", "process.label")
+    step = CheckLabel(name, "nosuch", "process.label")
     with pytest.raises((SpecError, KernelError)) as caught:
         step.apply(world(tmp_path))
 
@@ -67,7 +77,7 @@ def test_without_the_files_the_lsm_is_not_there(tmp_path):
     (tmp_path / "self").mkdir()
     at.proc_fd = os.open(tmp_path, os.O_PATH)
     with pytest.raises(SpecError) as caught:
-        SetExecLabel("apparmor", "x", "process.apparmorProfile").apply(at)
+        CheckLabel("apparmor", "x", "process.apparmorProfile").apply(at)
 
     assert "config.json" == caught.value.where
     assert "boot with this LSM" in caught.value.hint
@@ -77,16 +87,16 @@ def test_without_the_files_the_lsm_is_not_there(tmp_path):
 @forked
 @pytest.mark.parametrize(
     ("name", "file", "text"),
-    [("apparmor", "apparmor/exec", "exec x"), ("apparmor", "exec", "exec x"),
-     ("selinux", "exec", "x")],
+    [("apparmor", "apparmor/current", "permprofile x"), ("apparmor", "current", "permprofile x"),
+     ("selinux", "exec", "\n")],
 )  # fmt: skip
-def test_what_is_written_and_where(tmp_path, name, file, text):
+def test_what_is_asked_and_where(tmp_path, name, file, text):
     # A directory stands in for procfs: no machine of ours has both LSMs.
     path = tmp_path / "self/attr" / file
     path.parent.mkdir(parents=True)
     path.touch()
     at = world(tmp_path)
     at.proc_fd = os.open(tmp_path, os.O_PATH)
-    SetExecLabel(name, "x", "").apply(at)
+    CheckLabel(name, "x", "").apply(at)
 
     assert text == path.read_text()

@@ -76,9 +76,9 @@ class Waiting:
             os.close(pidfd)
         raise AssertionError(f"not waiting: {name}) {rest[0]}")
 
-    def finish(self):
+    def finish(self, fds=()):
         """Give the start; return the report, the program's output and its exit status."""
-        with self.channel.start() as connection:
+        with self.channel.start(fds=fds) as connection:
             report = b""
             while chunk := connection.recv(4096):
                 report += chunk
@@ -112,7 +112,7 @@ class Channel:
     def __init__(self, kind):
         self.peer = None
         self.address = None
-        if kind == 0:
+        if not kind & 1:
             theirs = socket.socket(socket.AF_UNIX)
             theirs.bind("")  # unix(7), "Autobind feature"
             theirs.listen(1)
@@ -124,13 +124,13 @@ class Channel:
         theirs.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
         self.stub_fd = high(theirs.detach())
 
-    def start(self, byte=b"g"):
+    def start(self, byte=b"g", fds=()):
         """Give the start; return the connection, which the caller closes."""
         connection = self.peer or socket.socket(socket.AF_UNIX)
         connection.settimeout(PATIENCE_S)
         if self.peer is None:
             connection.connect(self.address)
-        connection.send(byte)
+        socket.send_fds(connection, [byte], fds)
         return connection
 
     def close(self):
@@ -164,6 +164,7 @@ def launch(built):
         user=None,
         processes=None,
         pid_namespace=False,
+        label="",
         stdin=subprocess.DEVNULL,
     ):
         channel = Channel(kind)
@@ -179,7 +180,7 @@ def launch(built):
         call = {
             "stub_fd": stub_fd,
             "fds": [(source, target) for target, source in sources.items()],
-            "argv": argv or ["aisbx-stub", numbers, path or program[0], *program],
+            "argv": argv or ["aisbx-stub", numbers, path or program[0], label, *program],
             "environment": environment or {},
             "send": send,
             "user": user,

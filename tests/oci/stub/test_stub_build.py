@@ -70,7 +70,17 @@ def test_the_aarch64_stub_runs(tmp_path):
             runtime.send(b"g")
             with container:
                 fd = container.fileno()
-                command = [qemu, "-0", "aisbx-stub", path, f"1,{fd},-1,0,0", program, "echo", "ran"]
+                command = [
+                    qemu,
+                    "-0",
+                    "aisbx-stub",
+                    path,
+                    f"1,{fd},-1,0,0",
+                    program,
+                    "",
+                    "echo",
+                    "ran",
+                ]
                 result = subprocess.run(
                     command, pass_fds=[fd], stdout=subprocess.PIPE, timeout=20, check=False
                 )
