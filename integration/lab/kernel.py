@@ -13,7 +13,8 @@ from integration import debian
 from integration.lab import cache
 from integration.runtime import PATH
 
-SUITE = "forky"  # trixie's 6.12 lacks the fast way to catch system calls (seccomp=, Linux 6.16)
+# Another suite has an older kernel, to see what the runtime asks of it: bookworm's is 6.1.
+SUITE = os.environ.get("AISBX_LAB_KERNEL", "forky")  # trixie's 6.12 lacks the fast way to catch system calls (seccomp=, Linux 6.16)
 RECIPE = "1"  # another word where build() makes something else
 INTERPRETER = b"/lib64/ld-linux-x86-64.so.2\0"
 OWN_INTERPRETER = b"lib/ld-linux-x86-64.so.2"
@@ -49,7 +50,7 @@ def build(directory: str) -> None:
     os.chmod(f"{directory}/linux", 0o755)
     os.mkdir(f"{directory}/lib")
     for library in ("ld-linux-x86-64.so.2", "libc.so.6"):
-        (path,) = glob.glob(f"{scratch}/libc6/usr/lib/x86_64-linux-gnu/{library}")
+        (path,) = glob.glob(f"{scratch}/libc6/**/lib/x86_64-linux-gnu/{library}", recursive=True)
         shutil.copy(path, f"{directory}/lib/{library}")
     (modules,) = glob.glob(f"{scratch}/user-mode-linux/usr/lib/uml/modules/*")
     target = f"{directory}/lib/modules/{os.path.basename(modules)}"

@@ -257,7 +257,11 @@ def namespaces_to_join(pid: int) -> tuple[int, bool]:
     """
     flags = 0
     for flag, name in TYPES.values():
-        ours, theirs = os.stat(f"/proc/self/ns/{name}"), os.stat(f"/proc/{pid}/ns/{name}")
+        try:
+            ours, theirs = os.stat(f"/proc/self/ns/{name}"), os.stat(f"/proc/{pid}/ns/{name}")
+        except FileNotFoundError:
+            # A kernel that was built without them, as those of time often are.
+            continue
         if flag != CLONE_NEWPID and ours.st_ino != theirs.st_ino:
             flags |= flag
     return flags, bool(flags & TYPES["user"][0])

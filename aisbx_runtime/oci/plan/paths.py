@@ -81,9 +81,14 @@ class MaskPath:
         if target_fd < 0:
             return
         kind = "directory" if stat.S_ISDIR(os.fstat(target_fd).st_mode) else "file"
-        tree_fd = mount.open_tree(at.masks[kind], "", OPEN_TREE_CLONE | AT_EMPTY_PATH)
-        mount.move_mount(tree_fd, target_fd, path=self.path)
-        os.close(tree_fd)
+        if kind in at.masks_in_use:
+            # open_tree(2): a detached mount can be copied since Linux 6.15, an attached one always.
+            tree_fd = mount.open_tree(at.masks[kind], "", OPEN_TREE_CLONE | AT_EMPTY_PATH)
+            mount.move_mount(tree_fd, target_fd, path=self.path)
+            os.close(tree_fd)
+        else:
+            mount.move_mount(at.masks[kind], target_fd, path=self.path)
+            at.masks_in_use.add(kind)
         os.close(target_fd)
 
 

@@ -138,6 +138,7 @@ class World:
         self.program = ""
         self.home = ""
         self.masks: dict[str, int] = {}
+        self.masks_in_use: set[str] = set()
 
     def own(self, kind: str, path: str) -> None:
         """Journal a thing that is about to be made, so that whoever cleans up knows it is ours."""
