@@ -13,8 +13,9 @@ from integration import debian
 from integration.lab import cache
 from integration.runtime import PATH
 
-# Another suite has an older kernel, to see what the runtime asks of it: bookworm's is 6.1.
-SUITE = os.environ.get("AISBX_LAB_KERNEL", "forky")  # trixie's 6.12 lacks the fast way to catch system calls (seccomp=, Linux 6.16)
+# trixie's 6.12 lacks the fast way to catch system calls (seccomp=, Linux 6.16). An older kernel, to
+# see what the runtime asks of it: bookworm's is 6.1.
+SUITE = os.environ.get("AISBX_LAB_KERNEL", "forky")
 RECIPE = "1"  # another word where build() makes something else
 INTERPRETER = b"/lib64/ld-linux-x86-64.so.2\0"
 OWN_INTERPRETER = b"lib/ld-linux-x86-64.so.2"

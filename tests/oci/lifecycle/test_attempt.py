@@ -181,6 +181,7 @@ def forking(*said: bytes, ends: bool = True) -> tuple[World, int]:
     near, far = attempt.socket_pair()
     pid = os.fork()
     if pid == 0:
+        os.close(near)
         os.read(far, 1)
         if not ends and os.fork() == 0:
             os.read(far, 1)
