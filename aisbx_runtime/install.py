@@ -12,9 +12,11 @@ import compileall
 import os
 import py_compile
 import shutil
+import subprocess
 import sys
 
 from aisbx_runtime import bytecode, launch
+from aisbx_runtime.oci.lifecycle.version import COMMIT_FILE
 from aisbx_runtime.oci.stub import build as stub
 
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -24,6 +26,7 @@ STUB = "aisbx_runtime/oci/stub/stub"
 NOT_INSTALLED = (
     "aisbx_runtime/install.py",
     f"aisbx_runtime/{launch.FILE}",
+    f"aisbx_runtime/{COMMIT_FILE}",
     "aisbx_runtime/oci/stub/build.py",
     "aisbx_runtime/oci/stub/stub.c",
     STUB,
@@ -91,12 +94,31 @@ def compile_bytecode(library: str, mode: py_compile.PycInvalidationMode, destdir
         raise InstallError(f"the bytecode below {library} could not be compiled")
 
 
+def write_commit(library: str) -> None:
+    """Bake in what --version says of the source: without git, or of no checkout, nothing."""
+    path = os.path.join(library, "aisbx_runtime", COMMIT_FILE)
+    words = ["git", "-C", CHECKOUT, "describe", "--always", "--match=", "--abbrev=40", "--dirty"]
+    here = os.path.exists(os.path.join(CHECKOUT, ".git"))
+    try:
+        said = (
+            subprocess.run(words, capture_output=True, text=True, check=here).stdout if here else ""
+        )
+    except (OSError, subprocess.CalledProcessError):
+        # No git here, or a checkout of somebody else's: git(1), safe.directory.
+        said = ""
+    if said:
+        write_whole(path, said, 0o644)
+    elif os.path.exists(path):
+        os.unlink(path)
+
+
 def build(interpreter: str, compiler: str) -> None:
     """Make the checkout runnable: bin/aisbx-runtime, its stub, its bytecode."""
     stub.build(os.path.join(CHECKOUT, STUB), compiler)
     # Checked by time stamp, so that a developer's edit takes effect at the next start.
     compile_bytecode(CHECKOUT, py_compile.PycInvalidationMode.TIMESTAMP)
     bytecode.write(CHECKOUT, CHECKOUT)
+    write_commit(CHECKOUT)
     program = os.path.join(CHECKOUT, "bin", PROGRAM)
     write_whole(program, launcher_text(interpreter, CHECKOUT), 0o755)
     print(f"build: {program} runs with {interpreter}")
@@ -127,6 +149,7 @@ def install(where: Places, interpreter: str, compiler: str) -> None:
         copy_tree(os.path.join(CHECKOUT, "spec"), os.path.join(new, "spec"))
     shutil.copyfile(os.path.join(CHECKOUT, "LICENSE"), os.path.join(new, "LICENSE"))
     stub.build(os.path.join(new, STUB), compiler)
+    write_commit(new)
     replace_directory(new, staged)
     # Unchecked: valid whatever a packager does to time stamps. Sources stay beside it, for
     # tracebacks and for the day when the interpreter is upgraded under it.

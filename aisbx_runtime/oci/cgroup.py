@@ -13,8 +13,8 @@ import select
 import time
 
 from aisbx_runtime.oci import system as os
+from aisbx_runtime.oci.kernel.signal import SIGKILL
 
-_SIGKILL = 9
 # Bounds of waiting. Nothing is waited for that has not been started to happen.
 _FREEZE_MS = 10_000
 _EMPTY_MS = 5_000
@@ -92,7 +92,7 @@ def kill(paths: tuple[str, ...], signal: int) -> None:
     """
     if not paths:
         return
-    if signal == _SIGKILL and _kill_v2(paths[0]):
+    if signal == SIGKILL and _kill_v2(paths[0]):
         return
     frozen_before = is_frozen(paths)
     hold = not frozen_before and not _has_v2(paths[0]) and _has(f"{paths[0]}/freezer.state")
@@ -108,7 +108,7 @@ def kill(paths: tuple[str, ...], signal: int) -> None:
         if not fresh:
             break
         sent |= fresh
-    if frozen_before and signal == _SIGKILL:
+    if frozen_before and signal == SIGKILL:
         thaw(paths)
 
 

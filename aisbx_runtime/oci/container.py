@@ -25,6 +25,7 @@ from aisbx_runtime.oci.errors import (
     kernel_error,
 )
 from aisbx_runtime.oci.jsontext import is_array, is_object
+from aisbx_runtime.oci.kernel.signal import end, is_alive
 
 _ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.")
 _ID_BYTES = 255  # NAME_MAX
@@ -43,11 +44,15 @@ def root_directory(option: str | None) -> str:
         return os.path.abspath(option)
     from aisbx_runtime.oci.host import in_user_namespace, read_text
 
-    euid = os.geteuid()
-    if euid == 0 and not in_user_namespace(read_text("/proc/self/uid_map")):
-        return "/run/aisbx"
+    uid_map = read_text("/proc/self/uid_map")
+    uid = str(os.geteuid())
+    if uid == "0":
+        if not in_user_namespace(uid_map):
+            return "/run/aisbx"
+        # Every user may be root of a namespace: /tmp/aisbx-0 would be whose it is first.
+        uid = uid_map.split()[1]
     runtime_dir = os.environment("XDG_RUNTIME_DIR")
-    return f"{runtime_dir}/aisbx" if runtime_dir else f"/tmp/aisbx-{euid}"  # noqa: S108
+    return f"{runtime_dir}/aisbx" if runtime_dir else f"/tmp/aisbx-{uid}"  # noqa: S108
 
 
 def check_id(container_id: str) -> None:
@@ -308,49 +313,34 @@ def every(root: str) -> list[Container]:
 
 
 # ---- status ------------------------------------------------------------------------------------
+_EXIT_MS = 10_000
 CREATING, CREATED, RUNNING, PAUSED, STOPPED = "creating", "created", "running", "paused", "stopped"
 
 
 def status_of(container: Container, facts: Facts) -> str:
-    """Return the status, from what the kernel says of init right now (runtime.md, State)."""
-    pid = facts.number("pid")
-    if not is_alive(pid, facts.number("start_time")):
-        if not facts.flag("complete") and container.is_locked():
-            return CREATING
-        return STOPPED
+    """Return the status, from what the kernel says of init right now (runtime.md, State).
+
+    The init of a create that was killed is ended: nobody could finish it, and it must not run
+    without its limits. Until `ready` the kernel itself does so, see PR_SET_PDEATHSIG in `init`.
+    """
     if not facts.flag("complete"):
-        return CREATING
+        if container.is_locked():
+            return CREATING
+        # Whoever had the lock may have become ready since `facts` were read.
+        facts = container.facts()
+        if not facts.flag("complete"):
+            pidfd = open_init(facts)
+            if pidfd >= 0:
+                end(pidfd, _EXIT_MS)
+                os.close(pidfd)
+            return STOPPED
+    if not is_alive(facts.number("pid"), facts.number("start_time")):
+        return STOPPED
     if container.has_start_socket():
         return CREATED
     from aisbx_runtime.oci import cgroup
 
     return PAUSED if cgroup.is_frozen(tuple(facts.texts("cgroups"))) else RUNNING
-
-
-def is_alive(pid: int, start_time: int) -> bool:
-    """Tell whether this very process is still there; a zombie is not (its status is its end)."""
-    # create notes -1 of an init that died before its start time could be read.
-    return pid > 0 and 0 <= start_time == start_time_of(pid)
-
-
-def start_time_of(pid: int) -> int:
-    """Return the start time of a live process in clock ticks after boot, -1 if it has ended.
-
-    pid and start time together name a process for good. See proc_pid_stat(5), field 22.
-    """
-    try:
-        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return -1
-    try:
-        text = os.read(fd, 4096)
-    except ProcessLookupError:
-        return -1
-    finally:
-        os.close(fd)
-    # The name of the process may hold spaces and parentheses: count from its last one.
-    fields = text[text.rindex(b")") + 2 :].split()
-    return -1 if fields[0] in {b"Z", b"X"} else int(fields[19])
 
 
 def open_init(facts: Facts) -> int:

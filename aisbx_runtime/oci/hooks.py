@@ -13,7 +13,7 @@ import time
 from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.errors import Failure
 from aisbx_runtime.oci.kernel.process import CLOSE_RANGE_CLOEXEC, MAX_FD, clone3, close_range
-from aisbx_runtime.oci.kernel.signal import reap, send_signal
+from aisbx_runtime.oci.kernel.signal import SIGKILL, reap, send_signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from aisbx_runtime.oci.spec.model import Hook
 
-SIGKILL = 9
 _FAILED = "error running hook"  # runc's words
 _SIGNALS = 64
 _STDERR_BYTES = 4096

@@ -18,6 +18,7 @@ from aisbx_runtime.oci.kernel.process import (
     execveat,
     prctl,
 )
+from aisbx_runtime.oci.kernel.signal import SIGKILL
 from aisbx_runtime.oci.kernel.socket import accept
 from aisbx_runtime.oci.record import record
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from aisbx_runtime.oci.plan.step import Phase, Step, World
     from aisbx_runtime.oci.spec.model import Hook, Process
 
-_SIGKILL = 9
 _MAGIC = b"aisbx-stub"
 # The stub's first number: how it is told to start the program.
 WAIT_FOR_CONNECTION = 0
@@ -78,7 +78,7 @@ def main(job: Job, at: World, channel: InitSide) -> NoReturn:
                 channel.listener(at.listener_fd)
                 at.listener_fd = -1
             # prctl(2): a change of ids has cleared it.
-            prctl(PR_SET_PDEATHSIG, _SIGKILL)
+            prctl(PR_SET_PDEATHSIG, SIGKILL)
         place = None
         # Until here whoever kills create takes us along; from here on the container is whole.
         prctl(PR_SET_PDEATHSIG, 0)
@@ -104,7 +104,7 @@ def main(job: Job, at: World, channel: InitSide) -> NoReturn:
 def _settle() -> None:
     """Leave the caller's session, signals and import system behind."""
     # No half-made container outlives a killed create; the flag is cleared before `ready`.
-    prctl(PR_SET_PDEATHSIG, _SIGKILL)
+    prctl(PR_SET_PDEATHSIG, SIGKILL)
     sys.meta_path.clear()
     sys.path.clear()
     sys.path_hooks.clear()

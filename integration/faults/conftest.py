@@ -11,6 +11,9 @@ from integration.faults.faulty import Faulty
 
 @pytest.fixture
 def faulty(runtime, scratch, _no_leaks):
+    with open(runtime.program, "rb") as program:
+        if b"python" not in program.readline():
+            pytest.skip(f"faults are planted in Python: {runtime.program} is another program")
     directory = f"{scratch}/faults"
     os.makedirs(directory, exist_ok=True)
     return Faulty(runtime, directory)

@@ -100,7 +100,7 @@ BETWEEN = [
     ("lifecycle.create._job", 1),
     ("lifecycle.attempt.stub_file", 1),
     ("birth.give_birth", 1),
-    ("container.start_time_of", 1),
+    ("kernel.signal.start_time_of", 1),
     ("channel.CreateSide.go", 1),
     ("channel.CreateSide.expect", 1),
     ("channel.CreateSide.expect", 2),

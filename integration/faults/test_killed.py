@@ -105,8 +105,8 @@ HALF_MADE = [
     ("before:call:hooks.run:1", "stopped"),
     ("after:call:hooks.run:2", "stopped"),
     ("before:call:channel.InitSide.ready:1", "stopped"),
-    ("after:call:channel.CreateSide.expect:2", "creating"),
-    ("before:call:container.Container.save:3", "creating"),
+    ("after:call:channel.CreateSide.expect:2", "stopped"),
+    ("before:call:container.Container.save:3", "stopped"),
     ("after:call:container.Container.save:3", "created"),
     ("before:call:lifecycle.attempt.write_pid_file:1", "created"),
     ("after:call:lifecycle.attempt.write_pid_file:1", "created"),
@@ -129,9 +129,9 @@ def test_the_verbs_tell_the_truth_about_what_a_killed_create_left(faulty, bundle
     scene = Scene(faulty.runtime, bundle)
     outcome = create(faulty, bundle)(f"kill:{place}")
     faulty.runtime.made.append(bundle.id)
-    alive = wait_for_truth(scene, status)
     runtime = faulty.runtime
     state = json.loads(runtime("state", bundle.id).ok().out)
+    alive = wait_for_truth(scene, status)
     listed = json.loads(runtime("list", "--format", "json").ok().out)
     said = {
         "create": create(faulty, bundle)("none").result.err,

@@ -112,6 +112,27 @@ def test_a_checkout_runs_in_place(checkout: str) -> None:
     assert expected == version_said_by(f"{checkout}/bin/aisbx-runtime")
 
 
+def commit_said_by(program: str) -> list[str]:
+    said = subprocess.run([program, "--version"], stdout=subprocess.PIPE, text=True, check=True)
+    return [line for line in said.stdout.splitlines() if line.startswith("commit")]
+
+
+def test_the_version_names_the_commit_that_was_built(prefix: str) -> None:
+    said = subprocess.run(
+        ["git", "-C", ROOT, "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    )
+    if said.returncode:
+        pytest.skip("not a git checkout, or no git")
+
+    assert [f"commit: {said.stdout.strip()}"] == [
+        line.removesuffix("-dirty") for line in commit_said_by(f"{prefix}/bin/aisbx-runtime")
+    ]
+
+
+def test_what_was_not_built_from_git_names_no_commit(checkout: str) -> None:
+    assert [] == commit_said_by(f"{checkout}/bin/aisbx-runtime")
+
+
 def test_an_edit_in_a_checkout_takes_effect_at_the_next_start(checkout: str) -> None:
     path = f"{checkout}/aisbx_runtime/oci/lifecycle/version.py"
     with open(path, encoding="utf-8") as file:

@@ -207,6 +207,7 @@ def write_pid_file(path: str, pid: int) -> None:
     """Write the pid as digits only, whole or not at all: BuildKit polls for the file."""
     temporary = temporary_of(path)
     try:
+        _remove_what_is_left_of(temporary)
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         try:
             os.write(fd, str(pid).encode())
@@ -218,6 +219,20 @@ def write_pid_file(path: str, pid: int) -> None:
             os.close(fd)
     except OSError as error:
         raise Failure(f"cannot write the pid file {path}", why=why_of(error)) from None
+
+
+def _remove_what_is_left_of(temporary: str) -> None:
+    """Remove the temporary files of others for the same pid file that were killed over it."""
+    directory, name = os.path.split(temporary)
+    stem = name.rpartition(".")[0] + "."
+    for other in os.listdir(directory):
+        pid = other.removeprefix(stem)
+        if other.startswith(stem) and pid.isdigit() and not os.path.isdir(f"/proc/{pid}"):
+            try:
+                os.unlink(f"{directory}/{other}")
+            except FileNotFoundError:
+                # Somebody else does the same.
+                continue
 
 
 def why_it_died(status: int, cgroups: tuple[str, ...]) -> Failure:

@@ -13,7 +13,13 @@ from aisbx_runtime.oci.channel import InitDied
 from aisbx_runtime.oci.container import CREATING, START_SOCKET, Facts
 from aisbx_runtime.oci.errors import Failure
 from aisbx_runtime.oci.hooks import run as run_hook
-from aisbx_runtime.oci.kernel.signal import reap, reap_helper, send_signal
+from aisbx_runtime.oci.kernel.signal import (
+    SIGKILL,
+    reap,
+    reap_helper,
+    send_signal,
+    start_time_of,
+)
 from aisbx_runtime.oci.lifecycle import attempt
 from aisbx_runtime.oci.lifecycle import bundle as bundles
 from aisbx_runtime.oci.lifecycle.delete import (
@@ -38,8 +44,6 @@ if TYPE_CHECKING:
     from aisbx_runtime.oci.container import Container
     from aisbx_runtime.oci.plan.step import Plan
     from aisbx_runtime.oci.spec.model import Hook, Spec
-
-SIGKILL = 9
 
 
 @record
@@ -232,7 +236,7 @@ def _make(
         create_side.close()
         init.main(job, at, init_side)
     init_side.close()
-    facts = facts.with_fields(pid=at.pid, start_time=containers.start_time_of(at.pid))
+    facts = facts.with_fields(pid=at.pid, start_time=start_time_of(at.pid))
     container.save(facts)
     at.know(facts)
     try:

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import errno
-import select
 
 from aisbx_runtime.oci import container as containers
 from aisbx_runtime.oci import report
 from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.container import CREATED, CREATING, STOPPED
 from aisbx_runtime.oci.errors import NOT_STOPPED, Failure, StateError, why_of
-from aisbx_runtime.oci.kernel.signal import send_signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from aisbx_runtime.oci.cli import Call
     from aisbx_runtime.oci.container import Container, Facts
 
-SIGKILL = 9
 _EXIT_MS = 10_000
 _ROUND_MS = 250
 _PF_EXITING = 0x4  # include/linux/sched.h
@@ -68,11 +65,8 @@ def kill(container: Container, facts: Facts) -> None:
         kill_cgroup(container, facts)
     if pidfd < 0:
         return
-    send_signal(pidfd, SIGKILL)
-    poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
     for _ in range(_EXIT_MS // _ROUND_MS):
-        if poll.poll(_ROUND_MS) or _only_waits_for_zombies(facts):
+        if end(pidfd, _ROUND_MS) or _only_waits_for_zombies(facts):
             os.close(pidfd)
             return
     raise Failure(

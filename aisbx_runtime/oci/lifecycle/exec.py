@@ -11,7 +11,7 @@ from aisbx_runtime.oci.container import CREATED, PAUSED, RUNNING
 from aisbx_runtime.oci.errors import Failure, StateError, hint_of, kernel_error, why_of
 from aisbx_runtime.oci.kernel.namespaces import CLONE_NEWPID, TYPES, setns
 from aisbx_runtime.oci.kernel.process import clone3
-from aisbx_runtime.oci.kernel.signal import reap, reap_helper, send_signal
+from aisbx_runtime.oci.kernel.signal import SIGKILL, reap, reap_helper, send_signal
 from aisbx_runtime.oci.lifecycle import attempt, exec_process, foreground
 from aisbx_runtime.oci.lifecycle import bundle as bundles
 from aisbx_runtime.oci.plan import (
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from aisbx_runtime.oci.plan.step import Step
     from aisbx_runtime.oci.spec.model import Process, Spec
 
-SIGKILL = 9
 # Far more than container init takes before it is the stub.
 _HEAP_BYTES = 64 << 20
 # runc's exit code for an exec that did not come to run, apart from those of programs.

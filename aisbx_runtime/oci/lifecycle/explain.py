@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from aisbx_runtime.oci import jsontext, page, report
-from aisbx_runtime.oci.errors import UsageError
 from aisbx_runtime.oci.explain.document import explain, json_of, text_of
-from aisbx_runtime.oci.lifecycle.foretell import foretold
+from aisbx_runtime.oci.lifecycle.foretell import foretold, format_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,9 +13,7 @@ if TYPE_CHECKING:
 
 def main(call: Call) -> int:
     """Print the explanation. Needs no root, changes nothing."""
-    format_ = call.values.text("format") or "text"
-    if format_ not in {"text", "json"}:
-        raise UsageError(f"--format {format_}: no such format", hint="write text or json")
+    format_ = format_of(call)
     bundle, spec, host, plan = foretold(call)
     assert spec.process is not None  # noqa: S101  (the plan has refused it)
     found = explain(spec, spec.process, host, plan, bundle)

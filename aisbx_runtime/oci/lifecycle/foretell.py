@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from aisbx_runtime.oci import host as hosts
+from aisbx_runtime.oci.errors import UsageError
 from aisbx_runtime.oci.lifecycle import bundle as bundles
 from aisbx_runtime.oci.plan.build import Options, build
 
@@ -24,6 +25,14 @@ def options_of(call: Call) -> Options:
         no_pivot=call.values.flag("no-pivot"),
         no_new_keyring=call.values.flag("no-new-keyring"),
     )
+
+
+def format_of(call: Call) -> str:
+    """Return text or json. Raises UsageError for another word."""
+    word = call.values.text("format") or "text"
+    if word not in {"text", "json"}:
+        raise UsageError(f"--format {word}: no such format", hint="write text or json")
+    return word
 
 
 def foretold(call: Call) -> tuple[str, Spec, Host, Plan]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from aisbx_runtime.oci import container as containers
 from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.errors import NOT_RUNNING, StateError
+from aisbx_runtime.oci.kernel.signal import SIGKILL, send_signal
 from aisbx_runtime.oci.spec import signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from aisbx_runtime.oci.cli import Call
-
-SIGKILL = 9
 
 
 def main(call: Call) -> int:
@@ -28,8 +27,6 @@ def main(call: Call) -> int:
     pidfd = containers.open_init(facts)
     if pidfd < 0:
         raise StateError(f"{NOT_RUNNING}: {container.id}")
-    from aisbx_runtime.oci.kernel.signal import send_signal
-
     if not send_signal(pidfd, number):
         raise StateError(f"{NOT_RUNNING}: {container.id}")
     if number == SIGKILL:

@@ -27,7 +27,7 @@ from aisbx_runtime.oci.errors import (
 )
 from aisbx_runtime.oci.kernel.namespaces import CLONE_NEWPID, setns
 from aisbx_runtime.oci.kernel.process import PR_SET_DUMPABLE, PR_SET_PDEATHSIG, clone3, prctl
-from aisbx_runtime.oci.kernel.signal import reap, send_signal
+from aisbx_runtime.oci.kernel.signal import SIGKILL, reap, send_signal
 from aisbx_runtime.oci.lifecycle import attempt, exec  # noqa: A004  (the verb)
 from aisbx_runtime.oci.lifecycle import bundle as bundles
 from aisbx_runtime.oci.plan import mounts, namespaces, refuse, rootfs
@@ -48,8 +48,6 @@ if TYPE_CHECKING:
     from aisbx_runtime.oci.container import Container, Facts
     from aisbx_runtime.oci.plan.step import Step
     from aisbx_runtime.oci.spec.model import Spec
-
-SIGKILL = 9
 
 
 def main(call: Call) -> int:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from aisbx_runtime.oci import jsontext, report
-from aisbx_runtime.oci.errors import UsageError
-from aisbx_runtime.oci.lifecycle.foretell import foretold
+from aisbx_runtime.oci.lifecycle.foretell import foretold, format_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,9 +13,7 @@ if TYPE_CHECKING:
 
 def main(call: Call) -> int:
     """Print the plan. Needs no root, changes nothing."""
-    format_ = call.values.text("format") or "text"
-    if format_ not in {"text", "json"}:
-        raise UsageError(f"--format {format_}: no such format", hint="write text or json")
+    format_ = format_of(call)
     *_, plan = foretold(call)
     report.out(text_of(plan) if format_ == "text" else jsontext.dump(json_of(plan)) + "\n")
     return 0

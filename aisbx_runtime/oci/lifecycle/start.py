@@ -34,7 +34,9 @@ def start(container: Container) -> None:
     if status != CREATED:
         raise StateError(
             f"cannot start container {container.id} that is {status}",
-            hint="only a created container can be started",
+            hint="only a created container can be started"
+            if facts.flag("complete")
+            else "its create did not finish: delete it",
         )
     connection = _connect(container)
     # From here on no state says `created` again (contract.md 5: buildah gives up on it).

@@ -48,6 +48,7 @@ def build(spec: Spec, host: Host, container_id: str, bundle: str, options: Optio
     refuse.check(spec)
     rootfs.check(spec)
     mounts.check(spec, host)
+    devices.check(spec, host)
     cgroups = cgroup.plan(spec, host, container_id, options.cgroup_manager)
     # cgroup_namespaces(7): the root of a new cgroup namespace is where init is at that moment.
     joins_first = namespaces.is_new(spec, "cgroup")

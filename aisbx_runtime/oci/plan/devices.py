@@ -216,6 +216,17 @@ def wanted(spec: Spec) -> list[tuple[Device, str]]:
     return list(by_path.values())
 
 
+def check(spec: Spec, host: Host) -> None:
+    """Refuse nodes that would stay bound in a mount namespace of others. Raises Failure."""
+    if not (namespaces.is_new(spec, "mount") or is_dev_bound(spec)) and binds_devices(spec, host):
+        raise Failure(
+            "the devices of /dev need a new mount namespace: none can be made here, and bound "
+            "ones would stay outside of the container",
+            where="config.json",
+            hint='add {"type": "mount"} to linux.namespaces',
+        )
+
+
 def host_steps(spec: Spec, host: Host) -> list[Step]:
     """Return how the runtime takes device nodes that container init may not make."""
     if is_dev_bound(spec) or not binds_devices(spec, host):

@@ -219,8 +219,11 @@ def adopt_steps(spec: Spec, host: Host) -> list[Step]:
 
 def denies_setgroups(spec: Spec, host: Host) -> bool:
     """Tell whether setgroups(2) is not to be had in the container's user namespace."""
+    if not host.may_setgroups:
+        # user_namespaces(7): a namespace inherits the denial of its parent, for good.
+        return True
     if not is_new(spec, "user"):
-        return not host.may_setgroups
+        return False
     return host.euid != 0 and _is_own_id(spec.linux.gid_mappings, host.egid)
 
 

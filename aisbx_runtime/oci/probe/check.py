@@ -9,7 +9,7 @@ from aisbx_runtime.oci.errors import why_of
 from aisbx_runtime.oci.kernel import mount
 from aisbx_runtime.oci.kernel.namespaces import CLONE_NEWUSER
 from aisbx_runtime.oci.kernel.process import clone3
-from aisbx_runtime.oci.kernel.signal import reap, send_signal
+from aisbx_runtime.oci.kernel.signal import SIGKILL, reap, send_signal
 from aisbx_runtime.oci.record import record
 
 TYPE_CHECKING = False
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 OK, LIMITED, MISSING = "ok", "limited", "missing"
-_SIGKILL = 9
 _TIMEOUT_S = 10.0
 _ANSWER_BYTES = 4096
 
@@ -85,7 +84,7 @@ def why_not(action: Callable[[], None], flags: int = 0) -> str:
             return "no answer in 10 s"
         said = os.read(read_fd, _ANSWER_BYTES).decode(errors="replace")
     finally:
-        send_signal(pidfd, _SIGKILL)
+        send_signal(pidfd, SIGKILL)
         reap(pidfd)
         os.close(pidfd)
         os.close(read_fd)

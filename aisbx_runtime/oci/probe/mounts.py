@@ -8,7 +8,7 @@ from aisbx_runtime.oci.kernel import mount
 from aisbx_runtime.oci.kernel.mount import AT_FDCWD, OPEN_TREE_CLONE
 from aisbx_runtime.oci.kernel.namespaces import CLONE_NEWNS, CLONE_NEWUSER
 from aisbx_runtime.oci.kernel.process import clone3
-from aisbx_runtime.oci.kernel.signal import reap, send_signal
+from aisbx_runtime.oci.kernel.signal import SIGKILL, reap, send_signal
 from aisbx_runtime.oci.probe.check import (
     LIMITED,
     MISSING,
@@ -20,7 +20,6 @@ from aisbx_runtime.oci.probe.check import (
 )
 from aisbx_runtime.oci.probe.users import has_capability, is_nested
 
-_SIGKILL = 9
 # Where the tmpfs for the layers goes, in a mount namespace that ends with the child.
 _PLACE = "/proc"
 _AS_ROOT = "call it as root"
@@ -110,7 +109,7 @@ def _why_not_mapped(what: str) -> str:
     except OSError as error:
         return why_of(error)
     finally:
-        send_signal(pidfd, _SIGKILL)
+        send_signal(pidfd, SIGKILL)
         reap(pidfd)
         os.close(pidfd)
 

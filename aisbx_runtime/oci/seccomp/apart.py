@@ -14,7 +14,7 @@ from aisbx_runtime.oci import jsontext
 from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.errors import Failure, HostError, SpecError, from_wire, to_wire
 from aisbx_runtime.oci.kernel.process import PR_SET_PDEATHSIG, clone3, prctl
-from aisbx_runtime.oci.kernel.signal import reap, send_signal
+from aisbx_runtime.oci.kernel.signal import SIGKILL, reap, send_signal
 from aisbx_runtime.oci.seccomp import compiler
 
 TYPE_CHECKING = False
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from aisbx_runtime.oci.spec.model import Seccomp
 
 DEADLINE_S = 10.0  # a long profile takes 0.1
-_SIGKILL = 9
 _PROGRAM, _FAILURE = b"P", b"F"
 
 
@@ -42,7 +41,7 @@ def compiled(seccomp: Seccomp) -> tuple[bytes, str]:
     finally:
         os.close(read_fd)
         # After a whole answer there is nothing left that it could do.
-        send_signal(pidfd, _SIGKILL)
+        send_signal(pidfd, SIGKILL)
         reap(pidfd)
         os.close(pidfd)
     return _result(said)
@@ -51,7 +50,7 @@ def compiled(seccomp: Seccomp) -> tuple[bytes, str]:
 def _child(seccomp: Seccomp, write_fd: int, parent: int) -> NoReturn:
     try:
         # A create that is killed takes it along.
-        prctl(PR_SET_PDEATHSIG, _SIGKILL)
+        prctl(PR_SET_PDEATHSIG, SIGKILL)
         if os.getppid() == parent:
             _write(write_fd, _answer(seccomp))
     finally:

@@ -62,6 +62,20 @@ def test_where_mknod_is_refused_the_hosts_nodes_are_bound(user, host, binds):
     assert {BindDevice if binds else MakeDevice} == {type(step) for step in made[:-1]}
 
 
+@pytest.mark.parametrize(
+    ("user", "host"), [(True, hosts.UNIFIED), (False, hosts.ROOTLESS), (False, hosts.USER)]
+)
+def test_nodes_are_never_bound_in_the_mounts_of_others(user, host):
+    for found in ((), (Namespace("mount", "/proc/1/ns/mnt"),)):
+        linux = Linux(namespaces=(*found, *([Namespace("user")] if user else [])))
+        with pytest.raises(Failure, match="need a new mount namespace"):
+            devices.check(Spec("1.0.0", Root("/"), linux=linux), host)
+
+
+def test_nodes_may_be_made_without_a_mount_namespace():
+    assert devices.check(Spec("1.0.0", Root("/")), hosts.UNIFIED) is None
+
+
 def test_a_fifo_is_made_even_there():
     fifo = Device("p", "/dev/fifo", 0, 0)
     asked = spec(fifo, user=True)
