@@ -1,6 +1,6 @@
 # aisbx-runtime. `make` or `make help` lists every supported target.
 # Variables: PYTHON= the interpreter to build for · PREFIX= DESTDIR= SYSCONFDIR= where to install ·
-# IMAGE= CMD= RUNTIME= what `make run` runs · TESTS= paths or options for pytest · CC= the compiler
+# IMAGE= CMD= RUNTIME= what `make run` runs · TESTS= OPTIONS= FACTOR= of tests · CC= the compiler
 
 PYTHON =
 PREFIX = /usr/local
@@ -12,6 +12,7 @@ CMD =
 RUNTIME = bin/aisbx-runtime
 TESTS =
 OPTIONS =
+FACTOR = 10
 
 UID := $(shell id -u)
 # Looked up when a recipe needs it: `make setup` may just have installed it.
@@ -24,7 +25,7 @@ AS_ROOT = $(if $(filter 0,$(UID)),,sudo)
 SOURCES = aisbx_runtime tests $(wildcard integration benchmarks)
 
 .PHONY: .venv help setup setup-run setup-lab setup-test build install uninstall run test check format \
-	test-unit test-root test-security test-engines test-lab lab-shell coverage bench conformance clean
+	test-unit test-root test-security test-users test-engines test-lab lab-shell fuzz coverage bench conformance clean
 .DEFAULT_GOAL := help
 
 help: ## list the supported targets
@@ -59,7 +60,7 @@ run: setup-run ## set up all and run a command in a container (IMAGE=docker://..
 
 test: setup-test ## set up all and run every check and every test, root ones included
 	@$(MAKE) --no-print-directory build
-	@MAKE='$(MAKE)' sh setup/stages.sh check test-unit test-root test-security test-engines
+	@MAKE='$(MAKE)' sh setup/stages.sh check test-unit test-root test-security test-users test-engines
 
 check: .venv ## formatting, lint, types (mypy and pyright strict), direction of imports
 	@failed=; \
@@ -80,6 +81,12 @@ test-root: .venv ## the tests that need root and a real kernel
 
 test-security: .venv ## every known way out of a container is tried (root)
 	$(AS_ROOT) env PATH="$$PATH" $(PYTEST) -p no:cacheprovider -m root $(or $(TESTS),integration/security)
+
+test-users: .venv ## the lifecycle suite as a plain user, and as root of user namespaces (TESTS=all: the whole of it)
+	@sh setup/users.sh $(TESTS)
+
+fuzz: .venv ## odd files and command lines, with real runs (root; FACTOR= times as long, OPTIONS= for pytest)
+	$(AS_ROOT) env PATH="$$PATH" AISBX_FUZZ_FACTOR='$(FACTOR)' $(PYTEST) -p no:cacheprovider -m root --timeout=0 $(OPTIONS) integration/fuzz
 
 test-engines: .venv ## podman, containerd and buildah on top of the runtime (root)
 	$(AS_ROOT) env PATH="$$PATH" $(PYTEST) -p no:cacheprovider -m root $(or $(TESTS),integration/engines)
@@ -108,7 +115,7 @@ conformance: ## OCI's validation programs and runc's bats suite, ours beside run
 	$(AS_ROOT) $(INTERPRETER) -B -m integration.conformance.run $(OPTIONS)
 
 clean: ## remove everything that was built
-	rm -rf bin .venv .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache aisbx_runtime/oci/stub/stub aisbx_runtime/bytecode.bin
+	rm -rf bin .venv .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache aisbx_runtime/oci/stub/stub aisbx_runtime/bytecode.bin aisbx_runtime/commit
 	find . \( -path ./.git -o -path ./build \) -prune -o -name __pycache__ -prune -exec rm -rf {} +
 	@if [ -e build ]; then $(AS_ROOT) rm -rf build; fi
 

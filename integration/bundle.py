@@ -8,7 +8,18 @@ import shutil
 import subprocess
 from typing import Any
 
+import pytest
+
+from integration import host
+
 DIRECTORIES = "bin dev etc home mnt opt proc root run srv sys tmp usr var"
+# Namespace -> its name in /proc, and where the file system is mounted that shows it.
+SHOWN_BY = {
+    "pid": ("pid", "/proc"),
+    "network": ("net", "/sys"),
+    "ipc": ("ipc", "/dev/mqueue"),
+}
+TTY_GROUP = 5
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 with open(f"{HERE}/base_config.json") as _text:
@@ -49,6 +60,11 @@ class Template:
             text.write("root:x:0:\ntty:x:5:\nguest:x:1000:\n")
 
 
+def own_id(number: int) -> dict[str, int]:
+    """Return the only mapping that a plain user may make: user_namespaces(7)."""
+    return {"containerID": 0, "hostID": number, "size": 1}
+
+
 class Bundle:
     """One bundle directory; `config` is written out by save()."""
 
@@ -61,8 +77,17 @@ class Bundle:
         os.mkdir(self.rootfs)
         template.fill(self.rootfs)
         self.config = base_config()
-        self.config["linux"]["cgroupsPath"] = self.cgroup
+        if host.lacks_ids(TTY_GROUP):
+            for entry in self.config["mounts"]:
+                words = [word for word in entry.get("options", []) if word != f"gid={TTY_GROUP}"]
+                entry["options"] = words
+        if not host.lacks_cgroups():
+            self.config["linux"]["cgroupsPath"] = self.cgroup
         self.script("true")
+        if os.geteuid() != 0:
+            self.namespace("user")
+            self.config["linux"]["uidMappings"] = [own_id(os.geteuid())]
+            self.config["linux"]["gidMappings"] = [own_id(os.getegid())]
 
     # -- mutations, named after what they do to config.json
 
@@ -82,15 +107,24 @@ class Bundle:
 
     def namespace(self, kind: str, path: str | None = None) -> Bundle:
         """Make the namespace new, or enter the one at path."""
-        self.without_namespace(kind)
+        self._unlisted(kind)
         entry = {"type": kind} if path is None else {"type": kind, "path": path}
         self.config["linux"]["namespaces"].append(entry)
         return self
 
     def without_namespace(self, kind: str) -> Bundle:
+        """Leave the caller's namespace of this kind; what it may not show anew is bound."""
+        name, target = SHOWN_BY.get(kind, ("", ""))
+        if name and host.is_foreign(name):
+            others = [one for one in self.config["mounts"] if one["destination"] != target]
+            bound = {"destination": target, "type": "bind", "source": target, "options": ["rbind"]}
+            self.config["mounts"] = [*([bound] if os.path.isdir(target) else []), *others]
+        self._unlisted(kind)
+        return self
+
+    def _unlisted(self, kind: str) -> None:
         kept = [entry for entry in self.config["linux"]["namespaces"] if entry["type"] != kind]
         self.config["linux"]["namespaces"] = kept
-        return self
 
     def capabilities(self, **sets: list[str]) -> Bundle:
         self.config["process"]["capabilities"] = sets
@@ -111,7 +145,12 @@ class Bundle:
         return self
 
     def user_namespace(self, host_id: int = 100000, size: int = 65536) -> Bundle:
-        """Map the container's ids to host_id..; the rootfs is given to its root."""
+        """Map the container's ids to host_id..; the rootfs is given to its root.
+
+        Skips where the session does not have them.
+        """
+        if host.lacks_ids(host_id + size - 1):
+            pytest.skip(host.lacks_ids(host_id + size - 1))
         self.namespace("user")
         mapping = [{"containerID": 0, "hostID": host_id, "size": size}]
         self.config["linux"]["uidMappings"] = mapping

@@ -1,6 +1,7 @@
 """Fixtures of the integration suite: the runtime under test, bundles, and the leak check.
 
 AISBX_TEST_RUNTIME names the binary under test; the default is the checkout's own.
+AISBX_TEST_PLAIN_USER has the suite run as the plain user that calls it, see README.md.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
+PLAIN_USER = bool(os.environ.get("AISBX_TEST_PLAIN_USER"))
 ISOLATED = pytest.StashKey[bool]()
 BUNDLE_NUMBERS = itertools.count(1)
 
@@ -41,14 +43,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> None:
     """Isolate the session before the first test of this directory, and its skip conditions."""
-    if os.geteuid() == 0 and ISOLATED not in item.config.stash:
+    if (os.geteuid() == 0 or PLAIN_USER) and ISOLATED not in item.config.stash:
         host.isolate()
         item.config.stash[ISOLATED] = True
 
 
+def pytest_markeval_namespace() -> dict[str, object]:
+    """Let the conditions of the marks in `needs` probe the machine."""
+    return {"host": host}
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _isolation() -> None:
-    if os.geteuid() != 0:
+    if os.geteuid() != 0 and not PLAIN_USER:
         pytest.skip("needs root")
 
 
@@ -64,6 +71,10 @@ def program() -> str:
 def scratch(_isolation: None) -> Iterator[str]:
     """A directory that every user may pass through: pytest's own are 0700."""
     with tempfile.TemporaryDirectory(prefix=f"aisbx-{host.MARK}-") as path:
+        os.chmod(path, 0o755)
+        if os.geteuid() != 0:
+            yield path
+            return
         host.mount("tmpfs", path, "tmpfs", data="mode=0755")
         yield path
         host.umount(path)

@@ -34,7 +34,7 @@ def states(roots: tuple[str, ...]) -> set[str]:
     return {
         f"{root}/{name}"
         for root in roots
-        if os.path.isdir(root)
+        if os.access(root, os.R_OK | os.X_OK)  # root's own are out of a plain user's reach
         for name in os.listdir(root)
         if name != ".cache"
     }

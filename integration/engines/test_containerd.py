@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from integration import host, needs  # noqa: F401 (host: for the marks)
+from integration import needs
 from integration.runtime import call
 from integration.terminal import OnPty
 

@@ -9,9 +9,15 @@ import pytest
 from integration import host
 
 
+def _needs_rights():
+    if host.lacks_rights():
+        pytest.skip(host.lacks_rights())
+
+
 @pytest.fixture
 def shared(_no_leaks, scratch):
     """A shared mount of the session's mount namespace."""
+    _needs_rights()
     path = f"{scratch}/shared"
     os.mkdir(path)
     host.mount("tmpfs", path, "tmpfs")
@@ -24,6 +30,7 @@ def shared(_no_leaks, scratch):
 @pytest.fixture
 def nested(_no_leaks, scratch):
     """A mount with another one at below/."""
+    _needs_rights()
     path = f"{scratch}/nested"
     os.mkdir(path)
     host.mount("tmpfs", path, "tmpfs")

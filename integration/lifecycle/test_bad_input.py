@@ -10,6 +10,7 @@ import os
 
 import pytest
 
+from integration import needs
 from integration.differences import known_of_runc
 from integration.leaks import cgroups
 
@@ -150,6 +151,7 @@ def test_a_directory_as_program_is_refused_by_create(runtime, bundle):
     assert "permission denied" in message or "is a directory" in message
 
 
+@needs.ids
 def test_a_program_the_user_may_not_execute_is_refused_by_create(runtime, bundle):
     bundle.file("opt/mine", "#!/bin/sh\n", 0o700)
     bundle.config["process"]["user"] = {"uid": 1000, "gid": 1000}

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from integration import needs
 from integration.differences import known_of_runc
 from integration.host import text_of
 
@@ -50,6 +51,7 @@ def test_all_five_sets_are_set(runtime, bundle):
     assert masks(runtime, bundle) == dict.fromkeys(SETS, mask(*names))
 
 
+@needs.ids
 def test_the_bounding_set_may_be_larger(runtime, bundle):
     one, two = ["CAP_KILL"], ["CAP_KILL", "CAP_CHOWN"]
     bundle.config["process"]["user"] = {"uid": 1000, "gid": 1000}
@@ -78,6 +80,7 @@ def test_the_sets_of_the_caller_are_not_inherited(runtime, bundle):
     assert masks(runtime, bundle)["inheritable"] == 0
 
 
+@needs.ids
 def test_another_user_keeps_nothing_without_ambient(runtime, bundle):
     bundle.config["process"]["user"] = {"uid": 1000, "gid": 1000}
     bundle.all_capabilities("CAP_KILL")
@@ -87,6 +90,7 @@ def test_another_user_keeps_nothing_without_ambient(runtime, bundle):
     assert found["bounding"] == mask("CAP_KILL")
 
 
+@needs.ids
 def test_another_user_has_ambient_capabilities(runtime, bundle):
     # podman: --user 1000 --cap-add
     bundle.config["process"]["user"] = {"uid": 1000, "gid": 1000}
@@ -102,6 +106,7 @@ def test_a_dropped_capability_is_missed(runtime, bundle):
     assert runtime.run(bundle, "chown 5 /tmp").code != 0
 
 
+@needs.ids
 def test_a_given_capability_works(runtime, bundle):
     bundle.all_capabilities("CAP_CHOWN")
 

@@ -19,6 +19,7 @@ def places(pid):
     return {line.split(":", 2)[1]: line.split(":", 2)[2] for line in lines}
 
 
+@needs.cgroups
 def test_init_is_in_its_cgroup_in_every_hierarchy(runtime, bundle):
     # conmon and the shim read the cgroups of init as soon as create has returned.
     container = runtime.create(bundle)
@@ -31,6 +32,7 @@ def test_init_is_in_its_cgroup_in_every_hierarchy(runtime, bundle):
     assert all(path.endswith(bundle.cgroup) for path in found.values())
 
 
+@needs.cgroups
 def test_an_absolute_path_is_below_the_root_of_the_hierarchy(runtime, bundle):
     container = runtime.create(bundle)
     procs = [f"{path}/cgroup.procs" for path in cgroups() if os.path.basename(path) == bundle.id]
@@ -52,6 +54,7 @@ def test_a_deep_path_is_made_and_its_leaf_removed(runtime, bundle):
     assert left == set()
 
 
+@needs.cgroups
 def test_a_container_without_a_path_has_a_cgroup_named_after_it(runtime, bundle):
     del bundle.config["linux"]["cgroupsPath"]
     container = runtime.create(bundle)
@@ -233,6 +236,7 @@ def test_a_limit_of_huge_pages_is_set(runtime, bundle):
     assert host.cgroup_file("hugetlb", bundle.cgroup, *names) == str(4 * MEBI)
 
 
+@needs.cgroups
 def test_a_limit_without_its_controller_is_an_error(runtime, bundle):
     missing = [name for name in ("rdma", "misc") if host.lacks_controller(name)]
     if "rdma" not in missing:
@@ -245,6 +249,7 @@ def test_a_limit_without_its_controller_is_an_error(runtime, bundle):
     assert "rdma" in result.err
 
 
+@needs.cgroups
 def test_a_cgroup_with_processes_in_it_is_refused(runtime, bundle, new_bundle):
     first = runtime.started(bundle)
     second = new_bundle()
@@ -258,7 +263,7 @@ def test_a_cgroup_with_processes_in_it_is_refused(runtime, bundle, new_bundle):
 
 def test_the_disabled_cgroup_manager_makes_no_cgroup(runtime, bundle):
     # podman --cgroups=disabled
-    del bundle.config["linux"]["cgroupsPath"]
+    bundle.config["linux"].pop("cgroupsPath", None)
     del bundle.config["linux"]["resources"]
     bundle.script("true").save()
     runtime.made.append(bundle.id)

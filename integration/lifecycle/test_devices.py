@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from integration import host, needs  # noqa: F401 (host: for the marks)
+from integration import needs
 
 DEFAULTS = {
     "null": "1:3",
@@ -50,6 +50,7 @@ def device(bundle, **changes):
     bundle.config["linux"].setdefault("devices", []).append(entry)
 
 
+@needs.devices
 def test_a_device_is_made(runtime, bundle):
     device(bundle, fileMode=0o640, uid=1000, gid=5)
     result = runtime.run(bundle, "stat -c '%F %a %u:%g %t:%T' /dev/mine").ok()
@@ -57,6 +58,7 @@ def test_a_device_is_made(runtime, bundle):
     assert result.out == "character special file 640 1000:5 1:3\n"
 
 
+@needs.devices
 def test_a_block_device_is_made(runtime, bundle):
     device(bundle, type="b", major=7, minor=0, fileMode=0o600)
 
@@ -69,12 +71,14 @@ def test_a_fifo_is_made(runtime, bundle):
     assert runtime.run(bundle, "test -p /dev/mine").code == 0
 
 
+@needs.devices
 def test_a_device_in_a_deep_directory_is_made(runtime, bundle):
     device(bundle, path="/dev/a/b/mine")
 
     assert runtime.run(bundle, "test -c /dev/a/b/mine").code == 0
 
 
+@needs.devices
 @pytest.mark.parametrize("mode", [0o20666, 24960])
 def test_the_type_bits_of_a_mode_are_masked(runtime, bundle, mode):
     # podman sends S_IFCHR with the mode.
@@ -83,6 +87,7 @@ def test_the_type_bits_of_a_mode_are_masked(runtime, bundle, mode):
     assert runtime.run(bundle, "stat -c %a /dev/mine").out == f"{mode & 0o7777:o}\n"
 
 
+@needs.devices
 def test_the_mode_does_not_depend_on_the_umask_of_the_caller(runtime, bundle):
     device(bundle, fileMode=0o666)
     old = os.umask(0o077)

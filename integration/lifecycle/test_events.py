@@ -94,6 +94,7 @@ def test_memory_is_told_with_its_limit(runtime, bundle):
     assert isinstance(memory["raw"]["pgfault"], int)
 
 
+@needs.cgroups
 def test_cpu_time_grows(runtime, bundle):
     container = runtime.ready(
         bundle, "while :; do i=$((i + 1)); [ $i = 20000 ] && echo ready; done"
@@ -114,6 +115,7 @@ def test_throttling_is_counted(runtime, bundle):
     assert throttling["periods"] >= throttling["throttledPeriods"] > 0
 
 
+@needs.cgroups
 def test_pressure_is_told_where_the_kernel_knows_it(runtime, bundle):
     if not os.path.exists("/proc/pressure/cpu"):
         pytest.skip("no PSI in this kernel")
@@ -127,7 +129,7 @@ def test_pressure_is_told_where_the_kernel_knows_it(runtime, bundle):
     assert set(data["memory"]["psi"]["some"]) == names
 
 
-@pytest.mark.parametrize("state", ["created", "paused"])
+@pytest.mark.parametrize("state", ["created", pytest.param("paused", marks=needs.cgroups)])
 def test_figures_of_a_container_that_waits(runtime, bundle, state):
     bundle.script("exec sleep 1000")
     container = runtime.create(bundle)

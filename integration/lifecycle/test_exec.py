@@ -9,6 +9,7 @@ import select
 
 import pytest
 
+from integration import needs
 from integration.differences import known_of_runc
 from integration.runtime import TIMEOUT_S
 
@@ -149,6 +150,7 @@ def test_podman_s_order_of_flags_is_taken(container):
     assert container.exec(flags=flags).code == 0
 
 
+@needs.ids
 def test_a_process_file_sets_user_groups_and_cwd(container):
     user = {"uid": 1000, "gid": 1001, "additionalGids": [7, 8]}
     script = "id -u; id -g; id -G; pwd"
@@ -195,6 +197,7 @@ def test_a_process_file_sets_rlimits(container):
     assert container.exec(flags=["--process", path]).out.split()[2:4] == ["1000", "2000"]
 
 
+@needs.ids
 @pytest.mark.parametrize(
     ("flags", "script", "expected"),
     [
@@ -230,6 +233,7 @@ def test_exec_has_no_new_privileges_as_init(container):
     assert container.sh("grep NoNewPrivs /proc/self/status").split() == ["NoNewPrivs:", "1"]
 
 
+@needs.rights
 @pytest.mark.parametrize(
     ("flag", "module"), [("--apparmor", "apparmor"), ("--process-label", "selinux")]
 )
@@ -255,6 +259,7 @@ def test_exec_in_a_stopped_container_is_refused(runtime, bundle):
     assert container.exec("/bin/true").code != 0
 
 
+@needs.cgroups
 def test_exec_in_a_paused_container_is_refused(container):
     container.verb("pause").ok()
 

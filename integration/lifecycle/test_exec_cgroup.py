@@ -28,6 +28,8 @@ def sub(container):
     made = [f"{path}/sub" for path in cgroups() if os.path.basename(path) == container.id]
     for path in made:
         os.mkdir(path)
+    if not made:
+        pytest.skip(host.lacks_cgroups())
     cpuset = host.hierarchies().get("cpuset")
     if cpuset and cpuset != host.hierarchies().get(""):
         for name in ("cpuset.cpus", "cpuset.mems"):

@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from integration import needs
 from integration.differences import known_of_runc
 from integration.runtime import call
 
@@ -197,6 +198,7 @@ def test_state_survives_a_closed_reader(runtime, bundle):
     assert result.code == 0
 
 
+@needs.ids
 def test_stdio_belongs_to_the_user_of_the_process(runtime, bundle):
     # runc chowns the pipes so that the program can re-open /dev/stdout.
     bundle.config["process"]["user"] = {"uid": 1000, "gid": 1000}

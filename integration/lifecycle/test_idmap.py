@@ -11,7 +11,7 @@ import shutil
 
 import pytest
 
-from integration import host
+from integration import host, needs
 from integration.differences import known_of_runc
 from integration.mountinfo import last_at
 
@@ -24,6 +24,12 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(params=["tmpfs", "disk"])
 def source(request, scratch, tmp_path):
     """A directory that every user may write, with a file of root's."""
+    if host.lacks_ids(6100):
+        pytest.skip(host.lacks_ids(6100))
+    if request.param == "disk" and host.in_user_namespace():
+        # mount_setattr(2), EPERM: who maps the ids of a file system must be root of its own
+        # user namespace, and a disk is the initial one's.
+        pytest.skip("only root of the initial user namespace maps the ids of a disk")
     path = f"{scratch}/mapped" if request.param == "tmpfs" else f"{tmp_path}/mapped"
     os.mkdir(path)
     os.chmod(path, 0o777)
@@ -119,6 +125,7 @@ def test_the_mapping_of_a_user_namespace_by_path(runtime, new_bundle, source):
     assert runtime.run(bundle, "stat -c %u:%g /mnt/file").ok().out == "0:0\n"
 
 
+@needs.ids
 @pytest.mark.parametrize(("option", "below"), [("idmap", "0"), ("ridmap", "5000")])
 def test_only_ridmap_maps_what_is_mounted_below(runtime, bundle, nested, option, below):
     mapped(bundle, nested, "rbind", option)
@@ -145,6 +152,7 @@ def test_the_word_alone_without_a_user_namespace_is_refused(runtime, bundle, sou
     assert "idmap needs uidMappings and gidMappings, or a user namespace" in result.message
 
 
+@needs.ids
 def test_a_file_system_that_cannot_is_told(runtime, bundle, overlay):
     for source in ("/sys/kernel", overlay):
         mapped(bundle, source, "bind")

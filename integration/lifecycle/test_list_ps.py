@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from integration import needs
 from integration.runtime import call
 
 
@@ -74,6 +75,7 @@ def test_list_is_not_shaken_by_a_stray_directory(runtime, bundle, state_root):
     assert bundle.id in result.lines
 
 
+@needs.cgroups
 @pytest.mark.parametrize("flags", [["--format", "json"], ["-f", "json"], ["--format=json"]])
 def test_ps_lists_host_pids(runtime, bundle, flags):
     container = runtime.ready(bundle, "sleep 1000 & echo ready; wait")
@@ -85,6 +87,7 @@ def test_ps_lists_host_pids(runtime, bundle, flags):
     assert container.pid in pids
 
 
+@needs.cgroups
 def test_ps_lists_exec_processes(runtime, bundle):
     container = runtime.started(bundle)
     path = f"{bundle.path}/exec.pid"

@@ -192,6 +192,7 @@ def test_tmpcopyup_fills_a_tmpfs(runtime, bundle):
         assert text.read() == "text"
 
 
+@needs.rights
 def test_an_overlay_is_mounted(runtime, bundle, scratch):
     layers = {name: f"{bundle.path}/{name}" for name in ("lower", "upper", "work")}
     for path in layers.values():

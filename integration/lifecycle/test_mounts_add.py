@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from integration import host
+from integration import host, needs
 from integration.differences import known_of_runc
 from integration.mountinfo import last_at
 
@@ -186,6 +186,7 @@ def test_a_container_with_a_user_namespace(runtime, bundle, change, source, opti
     assert not {"/mnt/new", "/tmp"} & set(targets(container))
 
 
+@needs.ids
 def test_a_mapping_of_its_own(runtime, bundle, change, source):
     container = runtime.started(bundle)
     mapping = [{"containerID": 0, "hostID": 5000, "size": 100}]
@@ -245,6 +246,7 @@ def test_a_file_that_is_wrong_is_told(runtime, bundle, change, text, said):
     assert before == targets(container)
 
 
+@needs.ids
 def test_a_plain_user_is_told(runtime, bundle, change):
     container = runtime.started(bundle)
     result = runtime("mounts", "add", container.id, "/dev/null", user=65534)
@@ -261,6 +263,7 @@ def test_another_word_is_refused(runtime, bundle, change):
     assert "mounts list: no such verb" in result.message
 
 
+@needs.devices
 def test_a_container_in_the_mounts_of_the_host_is_refused(runtime, bundle, change, source):
     bundle.without_namespace("mount")
     bundle.config["mounts"] = []

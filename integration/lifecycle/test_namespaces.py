@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from integration import host
+from integration import host, needs
 from integration.differences import known_of_runc
 
 # config.json says network and mount, /proc says net and mnt.
@@ -38,6 +38,7 @@ def other(runtime, new_bundle):
     return runtime.started(bundle)
 
 
+@needs.rights
 @pytest.mark.parametrize("kind", ["pid", "network", "ipc", "uts"])
 def test_a_namespace_is_joined_by_path(runtime, bundle, other, kind):
     bundle.namespace(kind, f"/proc/{other.pid}/ns/{LINKS[kind]}")
@@ -49,6 +50,7 @@ def test_a_namespace_is_joined_by_path(runtime, bundle, other, kind):
     container.wait()
 
 
+@needs.rights
 def test_four_namespaces_are_joined_at_once(runtime, bundle, other):
     # What podman sends for a member of a pod.
     for kind in ("network", "ipc", "uts", "pid"):
@@ -62,6 +64,7 @@ def test_four_namespaces_are_joined_at_once(runtime, bundle, other):
     assert joined == {kind: other.namespace(LINKS[kind]) for kind in joined}
 
 
+@needs.rights
 def test_a_joined_pid_namespace_shows_the_other_container(runtime, bundle, other):
     bundle.namespace("pid", f"/proc/{other.pid}/ns/pid")
 
@@ -96,6 +99,7 @@ def test_a_cgroup_namespace_is_joined_by_path(runtime, bundle, other):
     assert runtime.started(bundle).namespace("cgroup") == other.namespace("cgroup")
 
 
+@needs.rights
 def test_a_network_namespace_is_joined_by_a_bind_mounted_file(runtime, bundle, scratch):
     # podman: /run/netns/netns-...
     path = f"{scratch}/netns"

@@ -7,6 +7,11 @@ import select
 
 import pytest
 
+from integration import needs
+
+# The freezer is a cgroup controller, or a file of the unified hierarchy.
+pytestmark = needs.cgroups
+
 TICK = "echo ready; while :; do echo tick; usleep 20000; done"
 
 

@@ -7,6 +7,7 @@ import resource
 
 import pytest
 
+from integration import needs
 from integration.differences import known_of_runc
 from integration.host import lacks_capability, text_of
 
@@ -67,6 +68,7 @@ def test_a_missing_working_directory_is_made_or_refused(runtime, bundle):
     assert result.code != 0 or result.out == "/new/dir\n"
 
 
+@needs.ids
 def test_the_working_directory_may_be_closed_to_root(runtime, bundle):
     # chdir before and after the user switch: runc #2086 and its fixes.
     os.mkdir(f"{bundle.rootfs}/private", 0o700)
@@ -77,12 +79,14 @@ def test_the_working_directory_may_be_closed_to_root(runtime, bundle):
     assert runtime.run(bundle, "pwd").out == "/private\n"
 
 
+@needs.ids
 def test_the_user_and_groups_are_set(runtime, bundle):
     bundle.config["process"]["user"] = {"uid": 1000, "gid": 1001, "additionalGids": [5, 70]}
 
     assert runtime.run(bundle, "id -u; id -g; id -G").lines == ["1000", "1001", "1001 5 70"]
 
 
+@needs.ids
 def test_the_groups_of_the_caller_are_dropped(runtime, bundle):
     old = os.getgroups()
     os.setgroups([42, 43])

@@ -9,6 +9,7 @@ import signal
 
 import pytest
 
+from integration import needs
 from integration.differences import known_of_runc
 
 ALLOW = "SCMP_ACT_ALLOW"
@@ -225,6 +226,7 @@ def test_a_profile_older_than_the_kernel_works_without_no_new_privileges(runtime
     assert (runtime.run(bundle).code, runtime.run(bundle).err) == (0, "")
 
 
+@needs.ids
 def test_a_program_of_another_user_stays_refused_under_an_old_profile(runtime, bundle):
     bundle.config["process"]["noNewPrivileges"] = False
     seccomp(bundle, rule(ERRNO, "faccessat2"))
@@ -239,6 +241,7 @@ def test_a_program_of_another_user_stays_refused_under_an_old_profile(runtime, b
     assert "permission denied" in result.err
 
 
+@needs.ids
 def test_a_filter_works_for_a_user_without_capabilities(bundle, calls):
     bundle.config["process"]["user"] = {"uid": 1000, "gid": 1000}
     bundle.capabilities(bounding=[], effective=[], permitted=[])

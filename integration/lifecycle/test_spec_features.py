@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from integration import host
+from integration import host, needs
 from integration.bundle import base_config
 
 
@@ -18,6 +18,7 @@ def features(runtime):
     return json.loads(result.out)
 
 
+@needs.ids
 def test_spec_writes_a_config_that_runs(runtime, new_bundle):
     bundle = new_bundle()
     runtime("spec", "--bundle", bundle.path).ok()

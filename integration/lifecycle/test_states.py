@@ -10,7 +10,7 @@ import signal
 import jsonschema
 import pytest
 
-from integration import host
+from integration import host, needs
 from integration.differences import known_of_runc
 from integration.leaks import cgroups
 
@@ -175,6 +175,7 @@ def test_kill_all_of_a_stopped_container_succeeds(runtime, bundle, flag):
     assert container.kill("KILL", flag).code == 0
 
 
+@needs.cgroups
 def test_kill_all_reaches_every_process(runtime, bundle):
     bundle.without_namespace("pid")
     container = runtime.started(bundle, "sleep 1000 & exec sleep 1001")
@@ -183,6 +184,7 @@ def test_kill_all_reaches_every_process(runtime, bundle):
     assert container.wait() == 128 + signal.SIGKILL  # the leak check sees to the other
 
 
+@needs.cgroups
 def test_kill_all_of_a_stopped_container_kills_what_is_left_in_the_cgroup(runtime, bundle):
     # The shim does this when the container has no pid namespace of its own.
     bundle.without_namespace("pid")
@@ -217,6 +219,7 @@ def test_delete_force_removes_a_created_container(runtime, bundle):
     assert container.wait() == 128 + signal.SIGKILL
 
 
+@needs.cgroups
 def test_delete_force_of_a_container_without_a_pid_namespace_kills_all(runtime, bundle):
     bundle.without_namespace("pid")
     container = runtime.started(bundle, "sleep 1000 & exec sleep 1001")

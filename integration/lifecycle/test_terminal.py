@@ -7,6 +7,7 @@ import stat
 
 import pytest
 
+from integration import needs
 from integration.differences import known_of_runc
 from integration.terminal import ConsoleSocket, OnPty, read_until
 
@@ -132,6 +133,7 @@ def test_a_console_size_of_zero_is_ignored(runtime, terminal, console):
     assert container.start().wait() == 0
 
 
+@needs.ids
 def test_the_terminal_belongs_to_the_user_of_the_process(runtime, terminal, console):
     terminal.config["process"]["user"] = {"uid": 1000, "gid": 1000}
     container, master = created(runtime, terminal, console, "stat -c %u:%g $(tty); echo E:ND")

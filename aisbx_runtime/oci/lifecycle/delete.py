@@ -9,6 +9,7 @@ from aisbx_runtime.oci import report
 from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.container import CREATED, CREATING, STOPPED
 from aisbx_runtime.oci.errors import NOT_STOPPED, Failure, StateError, why_of
+from aisbx_runtime.oci.kernel.signal import SIGKILL, end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
