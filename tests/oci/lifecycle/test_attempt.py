@@ -298,3 +298,14 @@ def test_the_next_fd_of_our_own_is_not_taken_for_a_leak():
     attempt.drop(leaked)
 
     os.fstat(own)
+
+
+def test_what_a_killed_writer_of_the_pid_file_left_is_removed(tmp_path):
+    gone, alive = 2**22 + 1, 1
+    for name in (f".pid.{gone}", f".pid.{alive}", f".other.{gone}", ".pid.x", ".pid."):
+        (tmp_path / name).touch()
+    attempt.write_pid_file(f"{tmp_path}/pid", 7)
+
+    assert ["." + name for name in ("other.4194305", "pid.", "pid.1", "pid.x")] + ["pid"] == sorted(
+        path.name for path in tmp_path.iterdir()
+    )
