@@ -330,6 +330,7 @@ def test_what_happens_to_config_json_after_create_does_not_matter(runtime, bundl
     assert host.text_of(f"{bundle.path}/note") == "old\n" * 2
 
 
+@needs.cgroups
 def test_what_delete_did_not_make_is_left(runtime, bundle, scratch):
     os.mkdir(f"{scratch}/volume")
     bundle.mount("/mnt", "bind", f"{scratch}/volume", "rbind")
