@@ -25,7 +25,8 @@ AS_ROOT = $(if $(filter 0,$(UID)),,sudo)
 SOURCES = aisbx_runtime tests $(wildcard integration benchmarks)
 
 .PHONY: .venv help setup setup-run setup-lab setup-test build install uninstall run test check format \
-	test-unit test-root test-security test-users test-engines test-lab lab-shell fuzz coverage bench conformance clean
+	test-unit test-root test-security test-users test-engines test-lab test-lab-brief \
+	lab-shell fuzz coverage bench conformance clean
 .DEFAULT_GOAL := help
 
 help: ## list the supported targets
@@ -60,7 +61,7 @@ run: setup-run ## set up all and run a command in a container (IMAGE=docker://..
 
 test: setup-test ## set up all and run every check and every test, root ones included
 	@$(MAKE) --no-print-directory build
-	@MAKE='$(MAKE)' sh setup/stages.sh check test-unit test-root test-security test-users test-engines
+	@MAKE='$(MAKE)' sh setup/stages.sh check test-unit test-root test-security test-users test-engines test-lab-brief
 
 check: .venv ## formatting, lint, types (mypy and pyright strict), direction of imports
 	@failed=; \
@@ -93,7 +94,10 @@ test-engines: .venv ## podman, containerd and buildah on top of the runtime (roo
 
 test-lab: .venv setup-lab ## the tests on unified cgroup v2, with and without systemd, in guests (root; OPTIONS='--guest systemd', TESTS=)
 	@$(MAKE) --no-print-directory build
-	$(AS_ROOT) env PATH="$$PATH" $(VENV)/python -B -m integration.lab test $(OPTIONS) -- $(TESTS)
+	$(AS_ROOT) env PATH="$$PATH" $(VENV)/python -B -m integration.lab test $(OPTIONS) $(if $(TESTS),-- $(TESTS))
+
+test-lab-brief: ## the stages of test-lab that `make test` runs
+	@$(MAKE) --no-print-directory test-lab OPTIONS=--brief
 
 lab-shell: setup-lab ## a shell in a guest with unified cgroup v2 (root; OPTIONS='--guest systemd')
 	@$(MAKE) --no-print-directory build

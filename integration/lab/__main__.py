@@ -40,6 +40,8 @@ def parser() -> argparse.ArgumentParser:
     test.add_argument("--guest", choices=machine.GUESTS, default="", help="only in this guest")
     test.add_argument("--stage", action="append", default=[], choices=stages.NAMES)
     test.add_argument("--runtime", default="", help="another runtime under test: runc, crun")
+    test.add_argument("--kernel", choices=machine.KERNELS, default="debian")
+    test.add_argument("--brief", action="store_true", help="the stages of `make test`")
     test.add_argument("--in-guest", action="store_true", help="even where this host needs none")
     test.add_argument("words", nargs=argparse.REMAINDER, help="paths and options for pytest")
     build = verbs.add_parser("build", help="fetch and build what the guests need")
@@ -88,8 +90,8 @@ def main() -> int:
         return build(options.guest, options.kernel) if options.verb == "build" else clean()
     words = options.words[1:] if options.words[:1] == ["--"] else options.words
     if options.verb == "test":
-        selected = stages.chosen(options.stage, options.guest, words)
-        return stages.run(selected, options.runtime, in_guest=options.in_guest)
+        selected = stages.chosen(options.stage, options.guest, words, brief=options.brief)
+        return stages.run(selected, options.runtime, options.kernel, in_guest=options.in_guest)
     return start(options, words or ["bash", "-l"])
 
 

@@ -12,7 +12,13 @@ from dataclasses import dataclass
 from integration.lab import cache, guest, machine, terminal
 
 SUMMARY = re.compile(r"(\d+ (?:passed|failed|error|skipped|deselected)[^\n=]*?) in [\d.]+s")
-NAMES_OF_CODES = {0: "passed", guest.TIMED_OUT: "TOO LONG", guest.NO_GUEST: "NO GUEST"}
+NOT_HERE = -1  # a guest that this host cannot start is told, and is no failure
+NAMES_OF_CODES = {
+    0: "passed",
+    guest.TIMED_OUT: "TOO LONG",
+    guest.NO_GUEST: "NO GUEST",
+    NOT_HERE: "NOT RUN",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,18 +30,28 @@ class Stage:
     tests: tuple[str, ...]
     timeout_s: int
     mark: str = "root"
+    runs: str = "always"  # or only in the "brief" run of `make test`, or only in the "full" one
 
 
+OF_CGROUPS = tuple(
+    f"integration/lifecycle/test_{topic}.py"
+    for topic in ("cgroups", "devices", "events", "exec_cgroup", "pause", "rootless", "update")
+)
 STAGES = (
-    Stage(name="lab", guest="", tests=("integration/lab",), timeout_s=300, mark="lab"),
-    Stage(name="lifecycle", guest="host", tests=("integration/lifecycle",), timeout_s=1500),
-    Stage(name="engines", guest="host", tests=("integration/engines",), timeout_s=1200),
+    Stage(name="lab", guest="", tests=("integration/lab",), timeout_s=400, mark="lab"),
+    Stage(name="cgroups", guest="host", tests=OF_CGROUPS, timeout_s=900, runs="brief"),
     Stage(
-        name="engines-systemd",
-        guest="systemd",
-        tests=("integration/engines",),
-        timeout_s=1500,
+        name="lifecycle",
+        guest="host",
+        tests=("integration/lifecycle",),
+        timeout_s=2400,
+        runs="full",
     ),
+    Stage(
+        name="engines", guest="host", tests=("integration/engines",), timeout_s=1800, runs="full"
+    ),
+    Stage(name="cgroups-systemd", guest="systemd", tests=OF_CGROUPS, timeout_s=900),
+    Stage(name="engines-systemd", guest="systemd", tests=("integration/engines",), timeout_s=1800),
 )
 NAMES = tuple(stage.name for stage in STAGES)
 
@@ -51,7 +67,7 @@ class Result:
     summary: str
 
 
-def chosen(names: list[str], of_guest: str, words: list[str]) -> list[Stage]:
+def chosen(names: list[str], of_guest: str, words: list[str], *, brief: bool) -> list[Stage]:
     """Return the stages to run; words of one's own make a stage of each guest."""
     if words:
         guests = [of_guest] if of_guest else list(machine.GUESTS)
@@ -59,10 +75,13 @@ def chosen(names: list[str], of_guest: str, words: list[str]) -> list[Stage]:
             Stage(name=f"yours-{name}", guest=name, tests=tuple(words), timeout_s=1800)
             for name in guests
         ]
+    if names:
+        return [stage for stage in STAGES if stage.name in names]
+    runs = {"always", "brief" if brief else "full"}
     return [
         stage
         for stage in STAGES
-        if (not names or stage.name in names) and (not of_guest or stage.guest == of_guest)
+        if stage.runs in runs and (not of_guest or stage.guest == of_guest)
     ]
 
 
@@ -102,13 +121,17 @@ def run_here(stage: Stage, runtime: dict[str, str]) -> tuple[int, str]:
     return process.returncode, line.last.decode(errors="replace")
 
 
-def run_in_guest(stage: Stage, runtime: dict[str, str]) -> tuple[int, str]:
+def run_in_guest(stage: Stage, runtime: dict[str, str], kernel: str) -> tuple[int, str]:
+    reason = machine.lacks(stage.guest)
+    if reason:
+        return NOT_HERE, reason
     line = terminal.Pipe()
     systemd = stage.guest == "systemd"
     # .venv is of this host's interpreter; the Debian brings its own pytest.
     python = "/usr/bin/python3" if systemd else sys.executable
     with machine.guest(
         stage.guest,
+        kernel,
         directory=machine.CHECKOUT,
         environment=machine.environment([f"{name}={value}" for name, value in runtime.items()]),
         timeout_s=stage.timeout_s,
@@ -118,7 +141,7 @@ def run_in_guest(stage: Stage, runtime: dict[str, str]) -> tuple[int, str]:
     return code, line.last.decode(errors="replace")
 
 
-def run(stages: list[Stage], runtime: str, *, in_guest: bool) -> int:
+def run(stages: list[Stage], runtime: str, kernel: str, *, in_guest: bool) -> int:
     """Run the stages, whatever fails, and print a table; return 1 if one has failed."""
     variables = {"AISBX_TEST_RUNTIME": os.path.abspath(runtime)} if runtime else {}
     results: list[Result] = []
@@ -127,14 +150,16 @@ def run(stages: list[Stage], runtime: str, *, in_guest: bool) -> int:
         where = "this host" if here else f"guest {stage.guest}"
         cache.say(f"==== {stage.name} on {where}: {' '.join(stage.tests)}")
         begin = time.monotonic()
-        code, output = (run_here if here else run_in_guest)(stage, variables)
-        seconds = time.monotonic() - begin
-        done = Result(
-            stage=stage, where=where, code=code, seconds=seconds, summary=summary_of(output)
+        code, output = (
+            run_here(stage, variables) if here else run_in_guest(stage, variables, kernel)
         )
-        results.append(done)
+        seconds = time.monotonic() - begin
+        summary = output if code == NOT_HERE else summary_of(output)
+        results.append(
+            Result(stage=stage, where=where, code=code, seconds=seconds, summary=summary)
+        )
     print(table(results), flush=True)
-    return int(any(result.code for result in results))
+    return int(any(result.code not in {0, NOT_HERE} for result in results))
 
 
 def table(results: list[Result]) -> str:

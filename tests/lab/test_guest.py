@@ -157,8 +157,12 @@ def test_the_output_comes_through_with_its_end_kept(capfdbinary):
     assert 5003 == len(capfdbinary.readouterr().out)
 
 
+def names_of(*, names=(), of_guest="", brief=False):
+    return [stage.name for stage in stages.chosen([*names], of_guest, [], brief=brief)]
+
+
 def test_words_of_ones_own_make_a_stage_of_each_guest():
-    found = stages.chosen([], "", ["tests/x.py", "-k", "y"])
+    found = stages.chosen([], "", ["tests/x.py", "-k", "y"], brief=False)
 
     assert [(name, ("tests/x.py", "-k", "y")) for name in machine.GUESTS] == [
         (stage.guest, stage.tests) for stage in found
@@ -166,9 +170,16 @@ def test_words_of_ones_own_make_a_stage_of_each_guest():
 
 
 def test_a_guest_or_a_name_narrows_the_stages():
-    assert {"systemd"} == {stage.guest for stage in stages.chosen([], "systemd", [])}
-    assert ["lifecycle"] == [stage.name for stage in stages.chosen(["lifecycle"], "", [])]
-    assert list(stages.STAGES) == stages.chosen([], "", [])
+    assert ["cgroups-systemd", "engines-systemd"] == names_of(of_guest="systemd")
+    assert ["cgroups"] == names_of(names=["cgroups"])
+
+
+def test_what_the_brief_run_leaves_out_the_full_one_runs():
+    brief, full = names_of(brief=True), names_of()
+
+    assert ("cgroups" in brief, "lifecycle" in brief) == (True, False)
+    assert ("cgroups" in full, "lifecycle" in full) == (False, True)
+    assert set(brief) | set(full) == set(stages.NAMES)
 
 
 def test_every_stage_has_tests_that_are_there():
@@ -189,18 +200,20 @@ def test_the_summary_is_what_pytest_says_last(output, summary):
     assert summary == stages.summary_of(output)
 
 
-def test_the_table_tells_every_stage_apart():
+def test_the_table_tells_every_result_apart():
+    codes = {0: "passed", 1: "FAILED", 124: "TOO LONG", 125: "NO GUEST", stages.NOT_HERE: "NOT RUN"}
     results = [
-        stages.Result(stage=stage, where="here", code=code, seconds=1.4, summary="3 passed")
-        for stage, code in zip(stages.STAGES, (0, 1, 124, 125), strict=False)
+        stages.Result(stage=stages.STAGES[0], where="here", code=code, seconds=1.4, summary="s")
+        for code in codes
     ]
-    lines = stages.table(results).splitlines()
+    lines = stages.table(results).splitlines()[3:]
 
-    assert ["passed", "FAILED", "TOO LONG", "NO GUEST"] == [
-        next(
-            word
-            for word in ("passed", "FAILED", "TOO LONG", "NO GUEST")
-            if f"here   {word}" in line
-        )
-        for line in lines[3:7]
-    ]
+    assert [f"lab    here   {word.ljust(8)}  1 s   s" for word in codes.values()] == lines
+
+
+def test_a_guest_that_cannot_be_here_is_told_and_is_no_failure(monkeypatch, capsys):
+    monkeypatch.setattr(machine, "lacks", lambda _: "no kernel for this architecture")
+    stage = stages.Stage(name="one", guest="host", tests=(), timeout_s=1)
+
+    assert 0 == stages.run([stage], "", "debian", in_guest=True)
+    assert "NOT RUN  0 s   no kernel for this architecture" in capsys.readouterr().out
