@@ -49,6 +49,7 @@ def command(directory: str) -> list[str]:
         "--mode=root",
         "--variant=minbase",
         *(f"--aptopt={line}" for line in debian.settings()),
+        '--aptopt=APT::Sandbox::User "root"',  # another user has no way into the cache
         *(f"--dpkgopt=path-exclude=/usr/share/{path}" for path in EXCLUDED),
         "--dpkgopt=force-unsafe-io",
         f"--include={','.join(packages(text_of(PACKAGES)))}",
