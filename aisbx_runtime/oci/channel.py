@@ -55,10 +55,7 @@ class _Side:
         except ConnectionResetError:
             # The other side ended with something unread; what it had said is still to come.
             packet = self._socket.recv(_PACKET_BYTES)
-        if not packet:
-            return {}
-        message = jsontext.parse(packet.decode())
-        return message if is_object(message) else {}
+        return _message_of(packet) if packet else {}
 
 
 class CreateSide(_Side):
@@ -79,10 +76,9 @@ class CreateSide(_Side):
         message = self._receive()
         if not message:
             raise InitDied
-        if message["type"] == "failed":
-            raise errors.from_wire(_texts(message["failure"]))
-        if message["type"] not in types:
-            raise AssertionError(message)
+        kind = _kind_of(message)
+        if kind not in types:
+            raise _out_of_turn(kind)
         return message
 
     def listener(self) -> int:
@@ -95,11 +91,9 @@ class CreateSide(_Side):
         )
         if not packet:
             raise InitDied
-        message = _texts(jsontext.parse(packet.decode()))
-        if message["type"] == "failed":
-            raise errors.from_wire(_texts(message["failure"]))
-        if message["type"] != "listener" or not control:
-            raise AssertionError(message)
+        kind = _kind_of(_message_of(packet))
+        if kind != "listener" or not control:
+            raise _out_of_turn(kind)
         return int.from_bytes(control[0][2], "little")
 
     def wait_for_end(self) -> None:
@@ -107,6 +101,30 @@ class CreateSide(_Side):
         message = self._receive()
         if message:
             raise errors.from_wire(_texts(message.get("failure")))
+
+
+def _message_of(packet: bytes) -> dict[str, object]:
+    """Return what was said; what is no object is as good as nothing."""
+    try:
+        return _texts(jsontext.parse(packet.decode()))
+    except (ValueError, RecursionError):
+        return {}
+
+
+def _kind_of(message: dict[str, object]) -> str:
+    """Return the type of a message. Raises the Failure that it reports."""
+    kind = message.get("type")
+    if kind == "failed":
+        raise errors.from_wire(_texts(message.get("failure")))
+    return kind if isinstance(kind, str) else ""
+
+
+def _out_of_turn(kind: str) -> Failure:
+    return errors.Failure(
+        "container init did not keep to the protocol",
+        why=f"it said {kind or 'nothing'}" if kind.isalpha() or not kind else "",
+        hint="this is a defect of the runtime: report it with this line",
+    )
 
 
 def _texts(value: object) -> dict[str, object]:

@@ -314,6 +314,7 @@ def every(root: str) -> list[Container]:
 
 # ---- status ------------------------------------------------------------------------------------
 _EXIT_MS = 10_000
+_MAX_PID = 1 << 22  # proc_sys_kernel(5), pid_max
 CREATING, CREATED, RUNNING, PAUSED, STOPPED = "creating", "created", "running", "paused", "stopped"
 
 
@@ -346,7 +347,7 @@ def status_of(container: Container, facts: Facts) -> str:
 def open_init(facts: Facts) -> int:
     """Return a pidfd of init, -1 if it has ended. Its pid cannot mean another process."""
     pid = facts.number("pid")
-    if pid <= 0:
+    if not 0 < pid <= _MAX_PID:
         return -1
     try:
         pidfd = os.pidfd_open(pid)

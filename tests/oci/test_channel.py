@@ -86,10 +86,10 @@ def test_the_end_after_ready_is_the_stub(sides):
     assert create.wait_for_end() is None
 
 
-def test_a_message_out_of_turn_is_a_defect(sides):
+def test_a_message_out_of_turn_is_a_failure_that_names_it(sides):
     create, init = sides
     init.ready()
-    with pytest.raises(AssertionError):
+    with pytest.raises(Failure, match="did not keep to the protocol"):
         create.expect("prepared")
 
 
