@@ -81,8 +81,8 @@ class CreateSide(_Side):
             raise _out_of_turn(kind)
         return message
 
-    def listener(self) -> int:
-        """Return the fd of the seccomp listener, which container init has made.
+    def take_fd(self) -> int:
+        """Return the fd that is handed over: the seccomp listener, or criu's connection.
 
         Raises the Failure that init reports, and InitDied at the end of the channel.
         """
@@ -148,8 +148,8 @@ class InitSide(_Side):
         self._send(type="prepared")
         self.wait_for_go()
 
-    def listener(self, fd: int) -> None:
-        """Hand over the seccomp listener: with sendmsg(2), and no other call."""
+    def hand_over(self, fd: int) -> None:
+        """Hand over an fd: with sendmsg(2), and no other call, which a listener would see."""
         control = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, fd.to_bytes(_FD_BYTES, "little"))]
         self._socket.sendmsg([b'{"type":"listener"}'], control)
 

@@ -16,6 +16,7 @@ from aisbx_runtime.oci.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import ModuleType
     from typing import NoReturn
 
 GLOBAL_FLAGS = (
@@ -75,6 +76,8 @@ class Command:
     least: int = 1
     most: int = 1
     interspersed: bool = True
+    # Its module has the flags (FLAGS), and `require`, without which even its --help fails.
+    depends: bool = False
 
 
 COMMANDS = {
@@ -134,6 +137,12 @@ COMMANDS = {
     "mounts": Command(
         "mounts", "add|remove ID FILE", "mount, or detach, what a JSON array of mounts lists",
         least=3, most=3,
+    ),
+    "checkpoint": Command(
+        "checkpoint", "ID", "save a running container as files, by criu", depends=True
+    ),
+    "restore": Command(
+        "restore", "ID", "start a container from what checkpoint saved", depends=True
     ),
     "list": Command(
         "list", "", "list the containers",
@@ -249,9 +258,11 @@ def _dispatch(options: Values, helper: int) -> int:
     command = COMMANDS.get(verb)
     if command is None:
         raise UsageError(f"unknown command {verb!r}", hint="see aisbx-runtime --help")
-    flags = (*command.flags, _HELP)
+    flags = (*_flags_of(command), _HELP)
     values = parse(options.words[1:], flags, interspersed=command.interspersed)
     if values.flag("help"):
+        if command.depends:
+            _module_of(command).require()
         report.out(usage_of(verb, command))
         return 0
     if not command.least <= len(values.words) <= command.most:
@@ -259,9 +270,21 @@ def _dispatch(options: Values, helper: int) -> int:
             f"{verb}: expected {command.usage or 'no argument'}, got {len(values.words)} words",
             hint=f"see aisbx-runtime {verb} --help",
         )
+    return int(_module_of(command).main(Call(options, values, verb, helper)))
+
+
+def _module_of(command: Command) -> ModuleType:
     name = f"aisbx_runtime.oci.lifecycle.{command.module}"
     __import__(name)
-    return int(sys.modules[name].main(Call(options, values, verb, helper)))
+    return sys.modules[name]
+
+
+def _flags_of(command: Command) -> tuple[Flag, ...]:
+    # Tables of verbs that are rare: no other verb is to pay for them.
+    if not command.depends:
+        return command.flags
+    flags: tuple[Flag, ...] = _module_of(command).FLAGS
+    return flags
 
 
 def usage() -> str:
@@ -273,7 +296,7 @@ def usage() -> str:
 
 def usage_of(verb: str, command: Command) -> str:
     """Return the help of one command."""
-    flags = (*command.flags, _HELP)
+    flags = (*_flags_of(command), _HELP)
     lines = [f"usage: aisbx-runtime {verb} [FLAG...] {command.usage}".rstrip(), command.help]
     return "\n".join([*lines, "", "flags:", *_flag_lines(flags), ""])
 

@@ -82,7 +82,7 @@ def _become(
         os.dup2(said_fd, 2)
         # --preserve-fds is for the process of the container.
         close_range(3, MAX_FD, CLOSE_RANGE_CLOEXEC)
-        _reset_signals()
+        reset_signals()
         if bundle is not None:
             os.chdir(bundle)
         env = {name: value for name, _, value in [one.partition("=") for one in hook.env]}
@@ -99,7 +99,8 @@ def _become(
         os._exit(127)
 
 
-def _reset_signals() -> None:
+def reset_signals() -> None:
+    """Give a child that becomes another program every signal's default, and none blocked."""
     # conmon leaves SIGPIPE ignored, nohup SIGHUP, CPython SIGPIPE and SIGXFSZ.
     for number in range(1, _SIGNALS + 1):
         try:

@@ -75,7 +75,7 @@ def main(job: Job, at: World, channel: InitSide) -> NoReturn:
             place[2].apply(at)
             if at.listener_fd >= 0:
                 # The first call after the filter: whoever listens may have to answer all others.
-                channel.listener(at.listener_fd)
+                channel.hand_over(at.listener_fd)
                 at.listener_fd = -1
             # prctl(2): a change of ids has cleared it.
             prctl(PR_SET_PDEATHSIG, SIGKILL)

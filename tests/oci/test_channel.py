@@ -157,10 +157,10 @@ def test_any_text_arrives(what, why):
 def test_a_listener_arrives_as_a_descriptor(sides):
     create, init = sides
     read_fd, write_fd = os.pipe()
-    init.listener(write_fd)
+    init.hand_over(write_fd)
     init.ready()
     os.close(write_fd)
-    received = create.listener()
+    received = create.take_fd()
     os.write(received, b"x")
 
     assert os.get_inheritable(received) is False
@@ -173,11 +173,11 @@ def test_a_failure_comes_in_place_of_a_listener(sides):
     create, init = sides
     init.failed(SpecError("no filter"))
     with pytest.raises(SpecError, match="no filter"):
-        create.listener()
+        create.take_fd()
 
 
 def test_the_end_in_place_of_a_listener_is_a_death(sides):
     create, init = sides
     init.close()
     with pytest.raises(InitDied):
-        create.listener()
+        create.take_fd()

@@ -166,25 +166,22 @@ def request_of(
 def create(request: Request, call: Call) -> tuple[Container, ContainerWorld]:
     """Make the container. On any failure everything made is undone and the failure is raised."""
     container = containers.reserve(request.root, request.id)
-    facts = _first_facts(request)
+    facts = first_facts(request)
     at = ContainerWorld(container, request, facts)
     try:
         container.replace(containers.CONFIG, request.config)
         container.save(facts)
         _make(request, container, facts, at, call)
     except BaseException as error:
-        _undo(container, at, error)
-        if at.hooks_began:
-            facts = _first_facts(request)
-            state = containers.state_of(container, facts, status=containers.STOPPED)
-            run_poststop(request.config, state, facts)
+        undo(request, container, at, error)
         raise
     for warning in request.plan.warnings:
         report.warning(call.options, warning)
     return container, at
 
 
-def _first_facts(request: Request) -> Facts:
+def first_facts(request: Request) -> Facts:
+    """Return what is known of a container before it is made."""
     return Facts(
         {
             "ociVersion": request.spec.oci_version,
@@ -311,7 +308,7 @@ def _listen(container: Container) -> int:
     return listener.detach()
 
 
-def _undo(container: Container, at: World, error: BaseException) -> None:
+def undo(request: Request, container: Container, at: ContainerWorld, error: BaseException) -> None:
     """Leave nothing behind; what cannot be undone is noted on the first error."""
     if at.pid > 0 and at.pidfd >= 0:
         send_signal(at.pidfd, SIGKILL)
@@ -326,3 +323,6 @@ def _undo(container: Container, at: World, error: BaseException) -> None:
         container.remove()
     except (OSError, Failure) as second:
         attempt.note_leftover(error, container.path, second)
+    if at.hooks_began:
+        state = containers.state_of(container, first_facts(request), status=containers.STOPPED)
+        run_poststop(request.config, state, first_facts(request))

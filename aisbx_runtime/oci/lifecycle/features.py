@@ -8,6 +8,7 @@ from __future__ import annotations
 import aisbx_runtime
 from aisbx_runtime.oci import host as hosts
 from aisbx_runtime.oci import jsontext, report
+from aisbx_runtime.oci.criu import CONFIG_ANNOTATION, program
 from aisbx_runtime.oci.kernel.namespaces import TYPES
 from aisbx_runtime.oci.lifecycle.version import SPEC_VERSION
 from aisbx_runtime.oci.plan import memory_policy
@@ -35,7 +36,7 @@ def main(call: Call) -> int:
     del call
     from aisbx_runtime.oci.plan import idmap
 
-    found = document(hosts.detect(), maps_ids=idmap.works())
+    found = document(hosts.detect(), maps_ids=idmap.works(), checkpoints=not program.find().lacks)
     report.out(jsontext.dump(found) + "\n")
     return 0
 
@@ -52,7 +53,7 @@ def _mount_options(*, maps_ids: bool) -> list[str]:
     return sorted({name for table in tables for name in table})
 
 
-def document(host: Host, *, maps_ids: bool = False) -> dict[str, object]:
+def document(host: Host, *, maps_ids: bool = False, checkpoints: bool = False) -> dict[str, object]:
     """Return the features of this runtime on this host."""
     return {
         "ociVersionMin": "1.0.0",
@@ -91,6 +92,10 @@ def document(host: Host, *, maps_ids: bool = False) -> dict[str, object]:
                 "flags": sorted(memory_policy.FLAGS),
             },
         },
-        "annotations": {"dev.aisbx.runtime.version": aisbx_runtime.__version__},
-        "potentiallyUnsafeConfigAnnotations": [KEEP_GROUPS],
+        "annotations": {
+            "dev.aisbx.runtime.version": aisbx_runtime.__version__,
+            # features.md has no field for it; runc's is the name that is looked for.
+            "org.opencontainers.runc.checkpoint.enabled": "true" if checkpoints else "false",
+        },
+        "potentiallyUnsafeConfigAnnotations": [CONFIG_ANNOTATION, KEEP_GROUPS],
     }

@@ -25,7 +25,7 @@ def forward(create_side: CreateSide, at: World, spec: Spec, state: dict[str, obj
     """Wait for the listener of container init and send it on. Raises Failure."""
     seccomp = spec.linux.seccomp
     assert seccomp is not None  # noqa: S101  (without it nobody connects)
-    fd = create_side.listener()
+    fd = create_side.take_fd()
     # config-linux.md, seccomp: ContainerProcessState. One of them, then the connection is closed.
     process_state: dict[str, object] = {
         "ociVersion": SPEC_VERSION,

@@ -125,6 +125,17 @@ def steps(index: int, one: Mount, spec: Spec, host: Host, cgroups: CgroupPlan) -
     return found
 
 
+def sources(one: Mount, host: Host, cgroups: CgroupPlan) -> list[tuple[str, str]]:
+    """Return (path in the container, the cgroup on the host) of all that `steps` mounts."""
+    target = one.destination.rstrip("/")
+    found: list[tuple[str, str]] = []
+    for hierarchy in host.hierarchies:
+        name = "" if host.unified else f"/{os.path.basename(hierarchy.mount_point)}"
+        take, _ = _bind(one, hierarchy, cgroups, f"{target}{name}", "", "")
+        found.append((f"{target}{name}", take.path))
+    return found
+
+
 def _mount_one(
     one: Mount,
     hierarchy: Hierarchy,

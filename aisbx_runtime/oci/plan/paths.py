@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from aisbx_runtime.oci.spec.model import Spec
 
 _NULL_DEVICE = os.makedev(1, 3)
-_NULL_ATTRIBUTES = mount.MOUNT_ATTR_RDONLY | mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NOEXEC
+NULL_ATTRIBUTES = mount.MOUNT_ATTR_RDONLY | mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NOEXEC
 
 
 @record
@@ -44,7 +44,7 @@ class PrepareMasks:
         # Whoever may open the device can write to it all the same; nodev would forbid to open it.
         # Private: what is mounted on a mask must not appear on the host's /dev/null.
         mount.mount_setattr(
-            null_fd, attr_set=_NULL_ATTRIBUTES, propagation=mount.MS_PRIVATE, path="/dev/null"
+            null_fd, attr_set=NULL_ATTRIBUTES, propagation=mount.MS_PRIVATE, path="/dev/null"
         )
         context_fd = mount.fsopen("tmpfs")
         try:

@@ -2,43 +2,29 @@
 
 from __future__ import annotations
 
+from aisbx_runtime.oci.criu import program
 from aisbx_runtime.oci.probe.check import LIMITED, MISSING, OK, Check
-from aisbx_runtime.oci.probe.users import program
 
-# 3.x cannot dump on the kernels of 2025 and later.
-_CRIU = 4
+_COMMAND = "apt-get install -t forky criu"
 
 
 def checks() -> list[Check]:
     """Return the checks of this topic."""
-    return [_criu()]
+    return [criu_check(program.find())]
 
 
-def _criu() -> Check:
-    path = program("criu")
-    if path is None:
+def criu_check(found: program.Found) -> Check:
+    """Return the check of what was found: checkpoint itself asks for the same."""
+    if not found.path:
         return Check(
             "criu", "criu", MISSING, "not installed", "there is no checkpoint and no restore",
-            command="apt-get install -t forky criu",
+            command=_COMMAND,
         )  # fmt: skip
-    said = _version_of(path)
-    number = said.rpartition(" ")[2].split(".")[0]
-    if not number.isdigit() or int(number) < _CRIU:
+    if found.lacks:
         return Check(
-            "criu", "criu", LIMITED, f"{path}: {said or 'does not run'}",
-            "checkpoint fails on new kernels", command="apt-get install -t forky criu",
+            "criu", "criu", LIMITED, f"{found.path}: {found.lacks}",
+            "there is no checkpoint and no restore",
+            remedy=program.REMEDY,
+            command=_COMMAND if found.is_old() else "",
         )  # fmt: skip
-    return Check("criu", "criu", OK, f"{path}: {said}")
-
-
-def _version_of(path: str) -> str:
-    import subprocess
-
-    try:
-        done = subprocess.run(
-            [path, "--version"], env={}, capture_output=True, check=False, timeout=10
-        )
-    except (OSError, subprocess.SubprocessError):
-        # Not a program of this machine: as good as none.
-        return ""
-    return done.stdout.decode(errors="replace").split("\n", 1)[0].strip()
+    return Check("criu", "criu", OK, f"{found.path}: version {found.version}")
