@@ -112,7 +112,7 @@ def cgroup_hierarchies(mountinfo: str, own: dict[str, str]) -> tuple[Hierarchy, 
             continue
         fs_type = after.split(" ", 1)[0]
         fields = before.split(" ")
-        root, mount_point = _unescape(fields[3]), _unescape(fields[4])
+        root, mount_point = unescape(fields[3]), unescape(fields[4])
         # The lines are in the order of mounting: this one hides what is at and below its place.
         for name, one in tuple(found.items()):
             if f"{one.mount_point}/".startswith(f"{mount_point}/"):
@@ -140,7 +140,8 @@ def _unified(root: str, mount_point: str, own: dict[str, str]) -> Hierarchy:
     return Hierarchy(2, (), mount_point, root, own.get("", "/"), available)
 
 
-def _unescape(field: str) -> str:
+def unescape(field: str) -> str:
+    """Return a path as a field of mountinfo has it."""
     # proc_pid_mountinfo(5) writes space, tab, newline and backslash as octal.
     for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
         field = field.replace(code, character)

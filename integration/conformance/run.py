@@ -33,6 +33,7 @@ BATS_S, VALIDATION_S = 60, 90  # of one test; the longest takes 20
 CGROUPS = ("runc-cgroups-integration-test", "cgrouptest", "testdir")
 STATE = ("/run/aisbx", "/run/runc")
 TEMPORARY = f"/tmp/aisbx-conformance-{os.getpid()}"
+REPORT_CHARACTERS = 6000
 POINT = re.compile(r"^(not )?ok \d+ ?-? ?(.*)$")
 NAME = re.compile(r'^@test "(.*)" \{', re.MULTILINE)
 
@@ -54,7 +55,8 @@ def run_bounded(command: list[str], seconds: int, **more: object) -> tuple[str, 
     output, end = b"", time.monotonic() + seconds
     hung = True
     while (left := end - time.monotonic()) > 0:
-        ready, _, _ = select.select([done.stdout, ours], [], [], min(left, 0.5))
+        ready, _, _ = select.select([done.stdout, ours], [], [], min(left, 0.1))
+        reap_orphans(done.pid)
         if ours in ready:
             with contextlib.suppress(OSError):
                 os.read(ours, 65536)
@@ -84,6 +86,19 @@ def parents() -> dict[int, int]:
             with contextlib.suppress(OSError), open(f"/proc/{word}/stat") as text:
                 found[int(word)] = int(text.read().rsplit(")", 1)[1].split()[1])
     return found
+
+
+def reap_orphans(spared: int) -> None:
+    """Reap what this process has adopted and what has ended, as init of the machine would."""
+    for pid in adopted():
+        if pid != spared:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+
+
+def adopted() -> list[int]:
+    with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as text:
+        return [int(word) for word in text.read().split()]
 
 
 def kill_descendants() -> None:
@@ -140,6 +155,12 @@ def thaw(top: str) -> None:
                 file.write(value)
 
 
+def ends_of(output: str) -> str:
+    """Return what a report has room for: the cause is told first, the end last."""
+    most = REPORT_CHARACTERS
+    return output if len(output) <= most else f"{output[: most // 2]}\n...\n{output[-most // 2 :]}"
+
+
 def points(output: str) -> list[tuple[str, str]]:
     """Return (description, pass | fail | skip) of each point; equal descriptions are numbered."""
     found: list[tuple[str, str]] = []
@@ -170,11 +191,11 @@ def validation(scratch: fetch.Scratch, runtime: str, match: str) -> dict[str, re
         clean(runtime, [""])
         found = points(output)
         for point, result in found:
-            results[f"{name}: {point}"] = report.Result(result, output[-4000:])
+            results[f"{name}: {point}"] = report.Result(result, ends_of(output))
         if status or not found:
             # A program that gives up has no points: its end counts as one.
             word = "fail" if status else "pass"
-            results[f"{name}: ends well"] = report.Result(word, output[-4000:])
+            results[f"{name}: ends well"] = report.Result(word, ends_of(output))
         words = [word for _, word in found]
         progress(name, status, f"{words.count('pass')} ok, {words.count('fail')} not ok")
     return results
@@ -197,7 +218,7 @@ def bats(scratch: fetch.Scratch, runtime: str, match: str) -> dict[str, report.R
             clean(runtime, glob.glob(f"{TEMPORARY}/bats-run-*/*/state"))
             found = points(output)
             word = "fail" if status or len(found) != 1 else found[0][1]
-            results[test] = report.Result(word, output[-4000:])
+            results[test] = report.Result(word, ends_of(output))
             progress(test, status, word)
     return results
 

@@ -311,3 +311,14 @@ def test_a_tmpfs_where_the_image_has_nothing_is_for_everybody(runtime, bundle):
         "1777",
         "755",
     ]
+
+
+@pytest.mark.parametrize("flags", [[], ["--no-pivot"]])
+@pytest.mark.parametrize("fs_type", ["proc", "sysfs"])
+def test_a_namespace_in_the_container_gets_no_procfs_without_masks(runtime, bundle, flags, fs_type):
+    # The kernel lets it have what this mount namespace shows in full, and the host's would be.
+    bundle.all_capabilities("CAP_SETFCAP")
+    script = f"unshare -Urmnpf sh -c 'mount -t {fs_type} none /mnt && echo bare || echo refused'"
+    result = runtime.run(bundle, script, *flags)
+
+    assert ["refused"] == result.lines

@@ -171,6 +171,7 @@ def test_without_an_agent_nothing_is_made(runtime, notified, tmp_path):
     result = runtime.try_create(bundle)
 
     assert result.code == 1
+    assert "failed to connect with seccomp agent" in result.message
     assert f"{tmp_path}/listener" in result.message
     assert runtime("state", bundle.id).code == 1
 

@@ -40,7 +40,9 @@ def forward(create_side: CreateSide, at: World, spec: Spec, state: dict[str, obj
     text = jsontext.dump(process_state).encode()
     try:
         sent = socket.sendmsg([text], rights)
-        socket.sendall(text[sent:])
+        # Never empty: whoever listens may have taken the message and hung up.
+        if text[sent:]:
+            socket.sendall(text[sent:])
     except OSError as error:
         raise Failure(
             "cannot send the seccomp listener",

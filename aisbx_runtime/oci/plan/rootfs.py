@@ -153,21 +153,6 @@ class ChangeRoot:
 
 
 @record
-class CoverRoot:
-    """Move the rootfs onto the old root: a chroot alone can be left by its `..`."""
-
-    origin: str
-
-    def describe(self) -> str:
-        """Return one line, in the imperative."""
-        return "move the rootfs onto the old root"
-
-    def apply(self, at: World) -> None:
-        """Move the mount; an initramfs can be covered, but not be pivoted from (pivot_root(2))."""
-        mount.move_mount_to_path(at.root_fd, "/")
-
-
-@record
 class SetRootPropagation:
     """Give the root the propagation that the spec asks for, when nothing is mounted any more."""
 
@@ -305,7 +290,9 @@ def pivot_steps(spec: Spec, *, no_pivot: bool) -> list[Step]:
     if not has_mount_namespace(spec):
         return [ChangeRoot("linux.namespaces")]
     if no_pivot:
-        return [CoverRoot("--no-pivot"), ChangeRoot("--no-pivot")]
+        from aisbx_runtime.oci.plan import no_pivot as chrooted
+
+        return chrooted.steps()
     return [PivotRoot("root.path")]
 
 

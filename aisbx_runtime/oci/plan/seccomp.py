@@ -56,14 +56,19 @@ class ConnectListener:
         """Connect; the connection ends with the message."""
         import _socket
 
-        from aisbx_runtime.oci.errors import kernel_error
+        from aisbx_runtime.oci.errors import Failure, why_of
 
         socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
         try:
             socket.connect(self.path)
         except OSError as error:
             socket.close()
-            raise kernel_error(error.errno or 0, "connect", self.path) from None
+            # runc's words.
+            raise Failure(
+                f"failed to connect with seccomp agent at {self.path}",
+                why=f"connect: {why_of(error)}",
+                hint="start the program that listens there first",
+            ) from None
         at.listener_socket_fd = socket.detach()
 
 
@@ -82,8 +87,8 @@ def check_listener(seccomp: Seccomp) -> None:
         for name in _NOT_TO_NOTIFY:
             if rule.action == _NOTIFY and name in rule.names:
                 raise SpecError(
-                    f"linux.seccomp.syscalls[{index}]: SCMP_ACT_NOTIFY cannot be used for {name},"
-                    " which handing over the listener takes",
+                    f"linux.seccomp.syscalls[{index}]: SCMP_ACT_NOTIFY cannot be used for the"
+                    f" {name} syscall, which handing over the listener takes",
                     where="config.json",
                     hint="let it be allowed",
                 )

@@ -12,11 +12,11 @@ from aisbx_runtime.oci.kernel import mount
 from aisbx_runtime.oci.kernel.namespaces import CLONE_NEWNS, CLONE_NEWUSER, unshare
 from aisbx_runtime.oci.plan import rootfs
 from aisbx_runtime.oci.plan.names import SetSysctl
+from aisbx_runtime.oci.plan.no_pivot import CoverRoot
 from aisbx_runtime.oci.plan.rootfs import (
     AttachRootfs,
     ChangeRoot,
     CloneRootfs,
-    CoverRoot,
     CutPropagation,
     MakeRootReadOnly,
     MakeWorkingDirectory,
@@ -160,13 +160,17 @@ def test_the_rootfs_is_the_root_and_no_path_leads_back(tmp_path, no_pivot):
 
 
 @root
+@pytest.mark.parametrize("no_pivot", [False, True])
 @forked
-def test_after_pivot_no_mount_of_the_host_is_left(tmp_path):
+def test_no_mount_of_the_host_is_left(tmp_path, no_pivot):
+    # Without pivot_root the old root alone is, below the new one.
     (tmp_path / "proc").mkdir()
-    at = enter(tmp_path, OpenProc(""))
+    at = enter(tmp_path, OpenProc(""), no_pivot=no_pivot)
     os.fchdir(at.proc_fd)
-    with open("self/mountinfo") as file:
-        points = [line.split()[4] for line in file]
+    with open("self/mounts") as file:
+        points = [line.split()[1] for line in file]
+    with open("1/mounts" if no_pivot else "self/mounts") as file:
+        assert file.read()
 
     assert ["/"] == points
 
