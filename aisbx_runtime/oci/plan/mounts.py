@@ -205,7 +205,7 @@ def open_target(root_fd: int, target: str, fs_type: str) -> int:
         return openat2(root_fd, target, os.O_PATH | os.O_DIRECTORY, resolve=resolve_flags)
     except KernelError as error:
         raise Failure(
-            f"cannot mount {fs_type} at {target}: it must be a real directory in the rootfs",
+            f"cannot mount {fs_type} at {target}: it must be mounted on ordinary directory",
             why=why_of(error),
             hint=f"remove the symlink or file {target} from the image",
         ) from None

@@ -215,7 +215,7 @@ def test_proc_is_only_mounted_on_a_real_directory(place, trap):
         (place / "root/real").mkdir()
         (place / "root/link").symlink_to("/real")
         target = "/link/proc"
-    with pytest.raises(Failure, match="must be a real directory"):
+    with pytest.raises(Failure, match="must be mounted on ordinary directory"):
         carry_out(place, Mount(target, "proc", "proc"))
 
 
