@@ -315,7 +315,10 @@ def test_the_keyring_can_be_kept():
 def test_pivot_can_be_replaced_by_chroot():
     plan = plan_of(base_config(), options=Options("/cache", no_pivot=True))
 
-    assert ["move the rootfs onto the old root", "chroot to the rootfs"] == described(plan, "pivot")
+    assert [
+        "move the rootfs onto the old root, take the mounts of the host away",
+        "chroot to the rootfs",
+    ] == described(plan, "pivot")
 
 
 def test_without_a_cgroup_manager_there_are_no_cgroups():
