@@ -170,7 +170,9 @@ def _other_settings(
         place = place_of(controller, places)
         if place is not None and place.version == 1:
             raise cgroup_v2.refuse(
-                group[0].origin, f'the "{controller}" controller is one of cgroup v1 here'
+                group[0].origin,
+                # The first two words are runc's.
+                f'invalid configuration: the "{controller}" controller is one of cgroup v1 here',
             )
         found.append((controller, (group,)))
     return tuple(found)
