@@ -28,7 +28,7 @@ def test_the_state_is_one_message_and_nothing_follows():
     at.pid = 7
     at.listener_socket_fd = near.detach()
     read_fd, write_fd = os.pipe()
-    init.listener(write_fd)
+    init.hand_over(write_fd)
     listener.forward(create, at, spec, {"id": "one"})
     text, fds, _, _ = socket.recv_fds(far, 4096, 1)
     for fd in (read_fd, write_fd, *fds):
