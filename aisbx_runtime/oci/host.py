@@ -103,22 +103,17 @@ def cgroup_hierarchies(mountinfo: str, own: dict[str, str]) -> tuple[Hierarchy, 
     `mountinfo` is the text of /proc/self/mountinfo, `own` maps the controllers column of
     /proc/self/cgroup to its path.
     """
-    found: dict[str, Hierarchy] = {}
     # Not splitlines: paths may hold what Python takes for the end of a line.
-    for line in mountinfo.split("\n"):
-        # proc_pid_mountinfo(5): the fields before " - " vary in number, those after do not.
-        before, separator, after = line.partition(" - ")
-        if not separator:
-            continue
+    # proc_pid_mountinfo(5): the fields before " - " vary in number, those after do not.
+    halves = [line.partition(" - ") for line in mountinfo.split("\n") if " - " in line]
+    lines = [(before.split(" "), after) for before, _, after in halves]
+    on_top = _children([fields for fields, _ in lines])
+    found: dict[str, Hierarchy] = {}
+    for fields, after in lines:
         fs_type = after.split(" ", 1)[0]
-        fields = before.split(" ")
-        root, mount_point = unescape(fields[3]), unescape(fields[4])
-        # The lines are in the order of mounting: this one hides what is at and below its place.
-        for name, one in tuple(found.items()):
-            if f"{one.mount_point}/".startswith(f"{mount_point}/"):
-                del found[name]
-        if fs_type not in {"cgroup", "cgroup2"}:
+        if fs_type not in {"cgroup", "cgroup2"} or _seen_at(fields[4], on_top) != fields[0]:
             continue
+        root, mount_point = unescape(fields[3]), unescape(fields[4])
         if fs_type == "cgroup2":
             found.setdefault("", _unified(root, mount_point, own))
             continue
@@ -129,6 +124,31 @@ def cgroup_hierarchies(mountinfo: str, own: dict[str, str]) -> tuple[Hierarchy, 
                 one = Hierarchy(1, names, mount_point, root, path)
                 found.setdefault(controllers, one)
     return tuple(found.values())
+
+
+def _children(mounts: list[list[str]]) -> dict[tuple[str, str], str]:
+    """Return (id of the parent, mount point) -> id; "" is the parent of what has none here."""
+    ids = {fields[0] for fields in mounts}
+    on_top: dict[tuple[str, str], str] = {}
+    for fields in mounts:
+        parent = fields[1] if fields[1] in ids and fields[1] != fields[0] else ""
+        on_top[parent, fields[4]] = fields[0]
+    return on_top
+
+
+def _seen_at(point: str, on_top: dict[tuple[str, str], str]) -> str:
+    """Return the id of the mount that a path leads to, as a walk along it finds it.
+
+    The order of the lines does not tell: since Linux 6.8 it is that of the ids, and a mount that
+    was attached last may have been made first.
+    """
+    names = [name for name in point.split("/") if name]
+    mount = ""
+    for depth in range(len(names) + 1):
+        path = "/" + "/".join(names[:depth])
+        while (mount, path) in on_top:
+            mount = on_top[mount, path]
+    return mount
 
 
 def _unified(root: str, mount_point: str, own: dict[str, str]) -> Hierarchy:

@@ -84,6 +84,28 @@ def test_of_a_hierarchy_mounted_twice_the_first_counts():
     assert "/first" == found.mount_point
 
 
+SYS = "40 24 0:26 / /sys rw - sysfs sysfs rw\n"
+BOUND = "32 {parent} 0:28 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
+
+
+def test_a_hierarchy_is_found_whatever_the_order_of_the_lines():
+    # A bind mount is made before what it is attached to, and has the smaller id (Linux 6.8).
+    root = HYBRID.splitlines(keepends=True)[0]
+    (found,) = host.cgroup_hierarchies(root + BOUND.format(parent=40) + SYS, {"": "/"})
+
+    assert "/sys/fs/cgroup" == found.mount_point
+
+
+@pytest.mark.parametrize("over", ["/sys", "/sys/fs/cgroup", "/"])
+def test_a_hierarchy_below_another_mount_is_none(over):
+    root = HYBRID.splitlines(keepends=True)[0]
+    parent = 32 if over == "/sys/fs/cgroup" else 24
+    cover = f"40 {parent} 0:26 / {over} rw - tmpfs tmpfs rw\n"
+
+    for text in (root + BOUND.format(parent=24) + cover, root + cover + BOUND.format(parent=24)):
+        assert () == host.cgroup_hierarchies(text, {"": "/"})
+
+
 def test_octal_escapes_are_undone():
     line = "32 30 0:28 /r\\134040 /a\\040b\\011c\\012d\\134e rw - cgroup cgroup rw,memory\n"
     (found,) = host.cgroup_hierarchies(line, {"memory": "/"})
