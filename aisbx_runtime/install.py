@@ -1,4 +1,4 @@
-"""Build and install the runtime: launcher, stub, bytecode, registration with podman.
+"""Build and install the runtime: launcher, stub, bytecode, containerd's shim, podman's drop-in.
 
 Started by `make build`, `make install` and `make uninstall`, with the interpreter that the
 launcher shall name.
@@ -16,7 +16,9 @@ import subprocess
 import sys
 
 from aisbx_runtime import bytecode, launch
+from aisbx_runtime.oci.errors import HostError
 from aisbx_runtime.oci.lifecycle.version import COMMIT_FILE
+from aisbx_runtime.oci.register import change, engine, podman, shim
 from aisbx_runtime.oci.stub import build as stub
 
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -42,19 +44,6 @@ sys.path.insert(0, {library!r})
 from aisbx_runtime.launch import main
 
 main({library!r}, sys.argv[1:])
-"""
-
-# podman 4 replaces its default lists by these (so they are whole), and fails to parse the
-# `{append=true}` of podman 5. The key is `nocgroup`, singular, whatever the man page says.
-DROP_IN_MARK = "# Written by aisbx-runtime; `make install` overwrites only files that begin so."
-DROP_IN = """\
-{mark}
-[engine]
-runtime_supports_json = ["crun", "runc", "kata", "runsc", "youki", "krun", "ocijail", "aisbx"]
-runtime_supports_nocgroup = ["crun", "krun", "aisbx"]
-
-[engine.runtimes]
-aisbx = ["{program}"]
 """
 
 
@@ -121,7 +110,24 @@ def build(interpreter: str, compiler: str) -> None:
     write_commit(CHECKOUT)
     program = os.path.join(CHECKOUT, "bin", PROGRAM)
     write_whole(program, launcher_text(interpreter, CHECKOUT), 0o755)
+    link_runc(CHECKOUT, program)
+    write_whole(shim.beside(program), shim_text(CHECKOUT), 0o755)
     print(f"build: {program} runs with {interpreter}")
+
+
+def link_runc(staged: str, program: str) -> None:
+    """Make the `runc` that our shim lets containerd's shim find, below a library."""
+    directory = shim.directory_of(staged)
+    os.makedirs(directory, exist_ok=True)
+    path = os.path.join(directory, shim.RUNC)
+    new = f"{path}.new-{os.getpid()}"
+    os.symlink(program, new)
+    os.rename(new, path)
+
+
+def shim_text(library: str) -> str:
+    """Return the shim for the library that lies here, with our mark."""
+    return change.marked(shim.text(shim.directory_of(library))).decode()
 
 
 def copy_tree(source: str, target: str) -> None:
@@ -140,7 +146,7 @@ def copy_tree(source: str, target: str) -> None:
 
 
 def install(where: Places, interpreter: str, compiler: str) -> None:
-    """Install the library, the program and podman's drop-in below where.destdir."""
+    """Install the library, the programs and podman's drop-in below where.destdir."""
     staged = where.staged(where.library)
     new = f"{staged}.new-{os.getpid()}"
     shutil.rmtree(new, ignore_errors=True)
@@ -150,6 +156,7 @@ def install(where: Places, interpreter: str, compiler: str) -> None:
     shutil.copyfile(os.path.join(CHECKOUT, "LICENSE"), os.path.join(new, "LICENSE"))
     stub.build(os.path.join(new, STUB), compiler)
     write_commit(new)
+    link_runc(new, where.program)
     replace_directory(new, staged)
     # Unchecked: valid whatever a packager does to time stamps. Sources stay beside it, for
     # tracebacks and for the day when the interpreter is upgraded under it.
@@ -157,7 +164,11 @@ def install(where: Places, interpreter: str, compiler: str) -> None:
     bytecode.write(where.library, staged)
     write_whole(where.staged(where.program), launcher_text(interpreter, where.library), 0o755)
     print(f"install: {where.staged(where.program)} runs with {interpreter}")
-    write_drop_in(where.staged(where.drop_in), where.program)
+    write_ours(
+        where.staged(shim.beside(where.program)), shim.text(shim.directory_of(where.library))
+    )
+    if write_ours(where.staged(podman.path_below(where.etc)), podman.text(where.program), 0o644):
+        print(f"install: podman and buildah know {where.program} as aisbx")
 
 
 def replace_directory(new: str, target: str) -> None:
@@ -169,30 +180,54 @@ def replace_directory(new: str, target: str) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def write_drop_in(path: str, program: str) -> None:
-    """Register the runtime with podman as `aisbx`, unless somebody else wrote that file."""
-    if os.path.lexists(path) and not is_ours(path):
-        print(f"install: {path} is somebody else's and stays; use podman --runtime {program}")
-        return
-    write_whole(path, DROP_IN.format(mark=DROP_IN_MARK, program=program), 0o644)
-    print(f"install: podman --runtime aisbx is {program} ({path})")
+def write_ours(path: str, text: str, mode: int = 0o755) -> bool:
+    """Write a file of ours, unless somebody else's is there."""
+    try:
+        change.apply(change.of_marked(path, text, mode))
+    except HostError as error:
+        print(f"install: {error.what}")
+        return False
+    print(f"install: {path}")
+    return True
+
+
+def uninstall(where: Places) -> None:
+    """Remove what install made, and what `register` told engines of it; nothing else."""
+    for name in engine.ENGINES:
+        unregister(name, where)
+    shutil.rmtree(where.staged(where.library), ignore_errors=True)
+    program, beside = where.staged(where.program), where.staged(shim.beside(where.program))
+    for path in (program, beside):
+        if os.path.lexists(path) and (path == program or is_ours(path)):
+            os.unlink(path)
+            print(f"uninstall: removed {path}")
+
+
+def unregister(name: str, where: Places) -> None:
+    """Take back a registration that names the program."""
+    try:
+        found = engine.registration(
+            name,
+            where.program,
+            where.library,
+            where.staged(where.etc),
+            shims=where.staged(where.shims),
+            remove=True,
+        )
+        if any(where.program.encode() in (one.before or b"") for one in found.changes):
+            for one in found.changes:
+                change.apply(one)
+                print(f"uninstall: {one.path}: {one.word()}")
+    except HostError as error:
+        print(f"uninstall: {error.what}")
 
 
 def is_ours(path: str) -> bool:
     try:
-        with open(path, encoding="utf-8") as file:
-            return file.readline().rstrip("\n") == DROP_IN_MARK
-    except (OSError, UnicodeDecodeError):  # gone, a directory, or no text: not what we wrote
+        with open(path, "rb") as file:
+            return change.is_ours(file.read())
+    except OSError:  # gone, or a directory: not what we wrote
         return False
-
-
-def uninstall(where: Places) -> None:
-    """Remove what install made, and nothing else."""
-    shutil.rmtree(where.staged(where.library), ignore_errors=True)
-    for path in (where.staged(where.program), where.staged(where.drop_in)):
-        if os.path.lexists(path) and (path.endswith(PROGRAM) or is_ours(path)):
-            os.unlink(path)
-            print(f"uninstall: removed {path}")
 
 
 class Places:
@@ -205,7 +240,8 @@ class Places:
         self.destdir = os.path.abspath(destdir) if destdir else ""
         self.library = os.path.join(prefix, "lib/aisbx")
         self.program = os.path.join(prefix, "bin", PROGRAM)
-        self.drop_in = os.path.join(sysconfdir, "containers/containers.conf.d/aisbx.conf")
+        self.etc = sysconfdir.rstrip("/")
+        self.shims = shim.DIRECTORY
 
     def staged(self, path: str) -> str:
         return f"{self.destdir}{path}"

@@ -170,6 +170,16 @@ COMMANDS = {
         "doctor", "", "tell what this host can and cannot enforce, and the remedy",
         (Flag(("json",), BOOL, "print it as JSON"),), least=0, most=0,
     ),
+    "register": Command(
+        "register", "podman|containerd|docker|buildah|cri-o",
+        "tell an engine of this runtime, and start a container through it",
+        (
+            Flag(("print",), BOOL, "print what would be written, and write nothing"),
+            Flag(("remove",), BOOL, "take back what register wrote"),
+            Flag(("no-check",), BOOL, "start no container"),
+            Flag(("format", "f"), TEXT, "text or json"),
+        ),
+    ),
 }  # fmt: skip
 
 

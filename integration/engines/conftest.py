@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aisbx_runtime.install import DROP_IN, DROP_IN_MARK
+from aisbx_runtime.oci.register import podman as drop_in
+from aisbx_runtime.oci.register.change import marked
 from integration import host, leaks
 from integration.engines.buildah import Buildah
 from integration.engines.containerd import Ctr, Daemon
@@ -111,8 +112,7 @@ def containers_etc(scratch: str, program: str) -> str:
     write(f"{etc}/containers.conf", settings())
     write(f"{etc}/policy.json", json.dumps({"default": [{"type": "insecureAcceptAnything"}]}))
     write(f"{etc}/registries.conf", "")
-    drop_in = DROP_IN.format(mark=DROP_IN_MARK, program=program)
-    write(f"{etc}/containers.conf.d/aisbx.conf", drop_in)
+    write(drop_in.path_below("/etc"), marked(drop_in.text(program)).decode())
     return top
 
 
@@ -172,17 +172,27 @@ def pod_infra(podman_session: Podman) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def ctr_session(podman_session: Podman, scratch: str, program: str) -> Iterator[Ctr]:
+def image_archive(podman_session: Podman, scratch: str) -> str:
+    """The image as `docker save` writes it."""
+    path = f"{scratch}/box.tar"
+    podman_session("save", "--format", "docker-archive", "-o", path, IMAGE).ok()
+    return path
+
+
+@pytest.fixture(scope="session")
+def ctr_session(image_archive: str, scratch: str, program: str) -> Iterator[Ctr]:
     reason = host.lacks_program("containerd", "ctr", "containerd-shim-runc-v2")
     if reason:
         pytest.skip(reason)
-    daemon = Daemon(f"{scratch}/containerd", program)
+    top = f"{scratch}/containerd"
+    os.makedirs(f"{top}/bin")
+    # ctr 1.6 forgets --runc-binary when ids are mapped: the shim takes runc from PATH then.
+    os.symlink(program, f"{top}/bin/runc")
+    daemon = Daemon(top, f"{top}/bin")
     try:
         daemon.wait_ready()
-        made = Ctr(daemon, program)
-        archive = f"{scratch}/box.tar"
-        podman_session("save", "--format", "docker-archive", "-o", archive, IMAGE).ok()
-        made.import_image(archive)
+        made = Ctr(daemon, ["--runc-binary", program])
+        made.import_image(image_archive)
         yield made
     finally:
         daemon.end()

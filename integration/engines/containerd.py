@@ -36,11 +36,10 @@ disabled_plugins = [
 class Daemon:
     """containerd with root, state and sockets below one directory."""
 
-    def __init__(self, top: str, program: str) -> None:
+    def __init__(self, top: str, directory: str) -> None:
+        """Start it; it looks for shims, and these for runc, in `directory` first."""
         self.address = f"{top}/sock"
-        os.makedirs(f"{top}/bin")
-        # ctr 1.6 forgets --runc-binary when ids are mapped: the shim takes runc from PATH then.
-        os.symlink(program, f"{top}/bin/runc")
+        os.makedirs(top, exist_ok=True)
         with open(f"{top}/config.toml", "w") as out:
             out.write(CONFIG.format(top=top))
         self.log_path = f"{top}/log"
@@ -50,7 +49,7 @@ class Daemon:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={"PATH": f"{top}/bin:{PATH}"},
+                env={"PATH": f"{directory}:{PATH}"},
             )
 
     def wait_ready(self) -> None:
@@ -74,10 +73,11 @@ class Daemon:
 
 
 class Ctr:
-    """`ctr` with the namespace of this session and the runtime under test."""
+    """`ctr` with the namespace of this session; `runtime`: the flags that name the runtime."""
 
-    def __init__(self, daemon: Daemon, program: str) -> None:
-        self.program = program
+    def __init__(self, daemon: Daemon, runtime: list[str]) -> None:
+        self.runtime = runtime
+        self.address = daemon.address
         self.prefix = ["ctr", "--address", daemon.address, "--namespace", f"{host.MARK}-ctr"]
         self._number = 0
 
@@ -98,7 +98,7 @@ class Ctr:
         return call(self.argv([*flags, "--rm"], self.name(), *command), **options)
 
     def argv(self, flags: list[str], name: str, *command: str) -> list[str]:
-        words = ["run", "--runc-binary", self.program, *flags, IMAGE, name, *command]
+        words = ["run", *self.runtime, *flags, IMAGE, name, *command]
         return [*self.prefix, *words]
 
     def up(self, *flags: str, command: tuple[str, ...] = ("sleep", "1000")) -> str:

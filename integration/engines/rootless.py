@@ -25,7 +25,7 @@ def podman_of(uid: int, program: str, scratch: str, image_tar: str) -> Podman:
         pytest.skip(reason)
     top, run = f"{scratch}/person", f"/run/user/{uid}"
     for path in (f"{top}/.config/containers", run):
-        os.makedirs(path)
+        os.makedirs(path, exist_ok=True)
     with open(f"{top}/.config/containers/storage.conf", "w") as out:
         out.write(STORAGE.format(top=top, run=run))
     for parent, _, names in os.walk(top):

@@ -14,6 +14,8 @@ import pytest
 
 import aisbx_runtime
 from aisbx_runtime import install
+from aisbx_runtime.oci.register import change
+from aisbx_runtime.oci.register.engine import registration
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -221,7 +223,7 @@ def test_installing_again_replaces_and_leaves_no_scratch(staging: str) -> None:
 
     assert not os.path.exists(stale)
     assert os.listdir(f"{staging}/usr/lib") == ["aisbx"]
-    assert os.listdir(f"{staging}/usr/bin") == ["aisbx-runtime"]
+    assert {"aisbx-runtime", "containerd-shim-aisbx-v1"} == set(os.listdir(f"{staging}/usr/bin"))
 
 
 def test_the_drop_in_names_the_program_and_whole_lists(staging: str) -> None:
@@ -237,11 +239,64 @@ def test_the_drop_in_names_the_program_and_whole_lists(staging: str) -> None:
 
 
 def test_a_drop_in_that_somebody_else_wrote_stays(tmp_path) -> None:
-    path = tmp_path / "aisbx.conf"
+    path = tmp_path / "etc/containers/containers.conf.d/aisbx.conf"
+    path.parent.mkdir(parents=True)
     path.write_text("[engine]\n")
-    install.write_drop_in(str(path), "/usr/bin/aisbx-runtime")
+    where = [f"PREFIX={tmp_path}/usr", f"SYSCONFDIR={tmp_path}/etc"]
+    installed = make("install", *where).stdout
+    make("uninstall", *where)
 
+    assert "somebody else" in installed
     assert path.read_text() == "[engine]\n"
+
+
+def test_the_shim_starts_that_of_containerd_with_the_program_as_runc(prefix: str, tmp_path) -> None:
+    shim = tmp_path / "containerd-shim-runc-v2"
+    shim.write_text('#!/bin/sh\necho "$@"\nreadlink "$(command -v runc)"\n')
+    shim.chmod(0o755)
+    done = subprocess.run(
+        [f"{prefix}/bin/containerd-shim-aisbx-v1", "-id", "a b", "start"],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout == f"-id a b start\n{prefix}/bin/aisbx-runtime\n"
+
+
+def test_the_shim_without_a_path_does_not_look_into_the_current_directory(
+    prefix: str, tmp_path
+) -> None:
+    shim = tmp_path / "containerd-shim-runc-v2"
+    shim.write_text("#!/bin/sh\necho planted\n")
+    shim.chmod(0o755)
+    done = subprocess.run(
+        [f"{prefix}/bin/containerd-shim-aisbx-v1", "-v"],
+        cwd=tmp_path,
+        env={},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert "planted" not in done.stdout
+
+
+@pytest.mark.parametrize("engine", ["containerd", "cri-o", "docker"])
+def test_uninstall_takes_back_what_was_registered(tmp_path, engine: str) -> None:
+    where = install.Places(f"{tmp_path}/usr", f"{tmp_path}/etc", "")
+    where.shims = f"{tmp_path}/bin"
+    for of_program in (where.program, "/other/bin/aisbx-runtime"):
+        found = registration(engine, of_program, where.library, where.etc, shims=where.shims)
+        for one in found.changes:
+            change.apply(one)
+        install.unregister(engine, where)
+        left = files_below(str(tmp_path))
+        if of_program == where.program:
+            assert left == set()
+
+    assert left == {os.path.relpath(one.path, tmp_path) for one in found.changes}
 
 
 def test_a_relative_prefix_is_refused() -> None:
