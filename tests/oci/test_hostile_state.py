@@ -98,7 +98,7 @@ def test_whatever_comes_by_the_channel_is_a_message_a_death_or_a_failure(packet)
     for hear in (
         lambda side: side.expect("ready", "born"),
         lambda side: side.wait_for_end(),
-        lambda side: side.listener(),
+        lambda side: side.take_fd(),
     ):
         near, far = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
         side = channel.CreateSide(near)
