@@ -146,8 +146,9 @@ def request_of(
     if relay is None:
         console.check(wanted=terminal, console_socket=socket)
     root = call.root()
-    options = options_of(call)
-    plan = build(spec, hosts.detect(), container_id, path, options)
+    host = hosts.detect()
+    options = options_of(call, host)
+    plan = build(spec, host, container_id, path, options)
     return Request(
         id=container_id,
         root=root,
@@ -205,6 +206,7 @@ def first_facts(request: Request) -> Facts:
             },
             "lsm": lsm.of(request.spec.process)[0] if request.spec.process else "",
             "complete": False,
+            **({"scope": request.plan.scope} if request.plan.scope else {}),
         }
     )
 

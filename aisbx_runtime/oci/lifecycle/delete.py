@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _EXIT_MS = 10_000
 _ROUND_MS = 250
+# With another than the runtime's, a unit that failed may stay.
+COLLECT_MODE = "org.systemd.property.CollectMode"
 _PF_EXITING = 0x4  # include/linux/sched.h
 
 
@@ -112,6 +114,8 @@ def _ordered(facts: Facts, own: list[str]) -> tuple[str, ...]:
 def remove_cgroups(container: Container, facts: Facts) -> None:
     """Remove the cgroups that create has made for this container, and no other."""
     own = container.owned("cgroup")
+    if facts.text("scope"):
+        _stop_scope(container, facts, own)
     if not own:
         return
     from aisbx_runtime.oci import cgroup
@@ -132,6 +136,27 @@ def remove_cgroups(container: Container, facts: Facts) -> None:
             except OSError:
                 # A parent that others use by now, or that is gone already.
                 continue
+
+
+def _stop_scope(container: Container, facts: Facts, own: list[str]) -> None:
+    """Let systemd forget the scope: it watches the cgroup, which must not go before.
+
+    Raises Failure when systemd does not answer while the cgroup is there.
+    """
+    path = facts.texts("cgroups")[0]
+    started = path in own
+    if not container.owned("scope"):
+        return
+    if started and not os.path.isdir(path) and COLLECT_MODE not in facts.mapping("annotations"):
+        # systemd has removed it when its last process ended, and the unit in the same breath.
+        return
+    from aisbx_runtime.oci.plan import scope
+
+    try:
+        scope.stop(facts.text("scope"), path, started=started)
+    except Failure:
+        if os.path.isdir(path):
+            raise
 
 
 def remove_resctrl_groups(container: Container, *, failed: bool) -> None:

@@ -155,7 +155,7 @@ def plan_of(call: Call, spec: Spec, wanted: Process, host: Host, facts: Facts) -
     given = stdio.steps(wanted.user.uid, outside if user_namespace else None)
     rootless = host.user_namespace or host.euid != 0
     joined = cgroups_to_join(call, tuple(facts.texts("cgroups")), facts.number("pid"), host)
-    cgroups = {path: JoinCgroup(path, path, rootless) for path in joined}
+    cgroups = {path: _join_step(path, facts, rootless=rootless) for path in joined}
     roomy = [path for path in cgroups if has_room(path)]
     # A memory policy must find the cpuset it is for: a later move would renumber its nodes.
     waits = spec.linux.memory_policy is not None
@@ -192,6 +192,14 @@ def plan_of(call: Call, spec: Spec, wanted: Process, host: Host, facts: Facts) -
     }
     phases = [Phase(name, side, tuple(found)) for name, (side, found) in steps.items()]
     return Plan(tuple(phases), Birth((), (), intermediate=False, time_offsets=()), (), ())
+
+
+def _join_step(path: str, facts: Facts, *, rootless: bool) -> Step:
+    if rootless and facts.text("scope"):
+        from aisbx_runtime.oci.plan.scope_join import JoinScope
+
+        return JoinScope(path, path, facts.text("scope"))
+    return JoinCgroup(path, path, rootless)
 
 
 def _resctrl(spec: Spec, facts: Facts) -> list[Step]:

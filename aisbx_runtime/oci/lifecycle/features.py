@@ -8,6 +8,7 @@ from __future__ import annotations
 import aisbx_runtime
 from aisbx_runtime.oci import host as hosts
 from aisbx_runtime.oci import jsontext, report
+from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.criu import CONFIG_ANNOTATION, program
 from aisbx_runtime.oci.kernel.namespaces import TYPES
 from aisbx_runtime.oci.lifecycle.version import SPEC_VERSION
@@ -36,7 +37,15 @@ def main(call: Call) -> int:
     del call
     from aisbx_runtime.oci.plan import idmap
 
-    found = document(hosts.detect(), maps_ids=idmap.works(), checkpoints=not program.find().lacks)
+    host = hosts.detect()
+    # sd_booted(3).
+    by_systemd = host.unified and os.path.isdir("/run/systemd/system")
+    found = document(
+        host,
+        maps_ids=idmap.works(),
+        checkpoints=not program.find().lacks,
+        by_systemd=by_systemd,
+    )
     report.out(jsontext.dump(found) + "\n")
     return 0
 
@@ -53,7 +62,9 @@ def _mount_options(*, maps_ids: bool) -> list[str]:
     return sorted({name for table in tables for name in table})
 
 
-def document(host: Host, *, maps_ids: bool = False, checkpoints: bool = False) -> dict[str, object]:
+def document(
+    host: Host, *, maps_ids: bool = False, checkpoints: bool = False, by_systemd: bool = False
+) -> dict[str, object]:
     """Return the features of this runtime on this host."""
     return {
         "ociVersionMin": "1.0.0",
@@ -70,8 +81,8 @@ def document(host: Host, *, maps_ids: bool = False, checkpoints: bool = False) -
             "cgroup": {
                 "v1": True,
                 "v2": True,
-                "systemd": False,
-                "systemdUser": False,
+                "systemd": by_systemd,
+                "systemdUser": by_systemd,
                 "rdma": True,
             },
             "seccomp": {
@@ -97,5 +108,10 @@ def document(host: Host, *, maps_ids: bool = False, checkpoints: bool = False) -
             # features.md has no field for it; runc's is the name that is looked for.
             "org.opencontainers.runc.checkpoint.enabled": "true" if checkpoints else "false",
         },
-        "potentiallyUnsafeConfigAnnotations": [CONFIG_ANNOTATION, KEEP_GROUPS],
+        "potentiallyUnsafeConfigAnnotations": [
+            CONFIG_ANNOTATION,
+            KEEP_GROUPS,
+            "org.systemd.property.",
+            "run.oci.systemd.subgroup",
+        ],
     }

@@ -17,11 +17,20 @@ if TYPE_CHECKING:
 _EXAMPLE_ID = "CONTAINER"
 
 
-def options_of(call: Call) -> Options:
-    """Return what the command line adds to config.json."""
+def options_of(call: Call, host: Host) -> Options:
+    """Return what the command line adds to config.json.
+
+    Raises HostError when systemd is to manage cgroups and cannot be reached.
+    """
+    systemd = None
+    if call.cgroup_manager() == "systemd":
+        from aisbx_runtime.oci.systemd import instance
+
+        systemd = instance.detect(host)
     return Options(
         cache_dir=f"{call.root()}/.cache/seccomp",
         cgroup_manager=call.cgroup_manager(),
+        systemd=systemd,
         no_pivot=call.values.flag("no-pivot"),
         no_new_keyring=call.values.flag("no-new-keyring"),
     )
@@ -43,4 +52,4 @@ def foretold(call: Call) -> tuple[str, Spec, Host, Plan]:
     path = bundles.directory_of(call.values.words[0] if call.values.words else None)
     _, spec = bundles.read_config(path)
     host = hosts.detect()
-    return path, spec, host, build(spec, host, _EXAMPLE_ID, path, options_of(call))
+    return path, spec, host, build(spec, host, _EXAMPLE_ID, path, options_of(call, host))

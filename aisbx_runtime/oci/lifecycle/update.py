@@ -82,6 +82,13 @@ def main(call: Call) -> int:
     wanted = _with_limit(resources, paths)
     try:
         steps = cgroup.update(wanted, hosts.detect(), paths, facts.text("ociVersion"))
+        if facts.text("scope"):
+            from aisbx_runtime.oci.plan import scope
+
+            steps = scope.update(
+                _with_bandwidth(wanted, paths[0]), steps, facts.text("scope"),
+                facts.text("ociVersion"),
+            )  # fmt: skip
     except Failure as failure:
         # Not config.json, to which the same rules apply.
         failure.where = FILE if "resources" in call.values.given else COMMAND_LINE
@@ -191,6 +198,20 @@ def _with_limit(resources: Resources, paths: tuple[str, ...]) -> Resources:
             limit = -1 if unlimited else int(text)
             return replace(resources, memory=replace(memory, limit=limit))
     return resources
+
+
+def _with_bandwidth(resources: Resources, path: str) -> Resources:
+    """Return the resources, a lone quota or period completed by what is in force.
+
+    To systemd a quota is told as a part of each second.
+    """
+    cpu = resources.cpu
+    if cpu is None or bool(cpu.quota) == bool(cpu.period):
+        return resources
+    quota, _, period = hosts.read_text(f"{path}/cpu.max").strip().partition(" ")
+    if cpu.quota:
+        return replace(resources, cpu=replace(cpu, period=int(period)))
+    return replace(resources, cpu=replace(cpu, quota=-1 if quota == "max" else int(quota)))
 
 
 # ---- all or nothing ------------------------------------------------------------------------------

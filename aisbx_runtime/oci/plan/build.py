@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from aisbx_runtime.oci.plan.cgroup import CgroupPlan
     from aisbx_runtime.oci.plan.step import Step
     from aisbx_runtime.oci.spec.model import IdMapping, Process, Spec
+    from aisbx_runtime.oci.systemd.instance import Instance
 
 
 @record
@@ -39,6 +40,7 @@ class Options:
     cgroup_manager: str = "cgroupfs"
     no_pivot: bool = False
     no_new_keyring: bool = False
+    systemd: Instance | None = None
 
 
 def build(spec: Spec, host: Host, container_id: str, bundle: str, options: Options) -> Plan:
@@ -49,9 +51,10 @@ def build(spec: Spec, host: Host, container_id: str, bundle: str, options: Optio
     rootfs.check(spec)
     mounts.check(spec, host)
     devices.check(spec, host)
-    cgroups = cgroup.plan(spec, host, container_id, options.cgroup_manager)
-    # cgroup_namespaces(7): the root of a new cgroup namespace is where init is at that moment.
-    joins_first = namespaces.is_new(spec, "cgroup")
+    cgroups = cgroup.plan(spec, host, container_id, options.cgroup_manager, options.systemd)
+    # cgroup_namespaces(7): the root of a new cgroup namespace is where init is at that moment. And
+    # a scope is there only with init in it.
+    joins_first = namespaces.is_new(spec, "cgroup") or bool(cgroups.scope)
     first_limits = _first_limits(spec, cgroups)
     groups, join_groups = _resctrl(spec, container_id)
     steps: dict[str, list[Step]] = {
@@ -64,8 +67,8 @@ def build(spec: Spec, host: Host, container_id: str, bundle: str, options: Optio
             *stdio.steps(spec.process.user.uid, _mappings(spec)),
             *_net_devices(spec),
             *join_groups,
-            *first_limits,
             *(cgroups.join if joins_first else []),
+            *first_limits,
         ],
         "rootfs": _rootfs(spec, host, container_id, bundle, options, cgroups),
         # A move between v1 cgroups waits 15 ms for an RCU grace period: let init work meanwhile.
@@ -95,6 +98,7 @@ def build(spec: Spec, host: Host, container_id: str, bundle: str, options: Optio
         phases=tuple([Phase(name, side, tuple(steps[name])) for name, side in PHASES]),
         birth=namespaces.birth(spec, host),
         cgroups=cgroups.paths,
+        scope=cgroups.scope,
         warnings=tuple(process.warnings(spec.process, host)),
     )
 

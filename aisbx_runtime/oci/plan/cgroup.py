@@ -7,7 +7,7 @@ Pure. Directories live in `cgroup_places`, values for files in `cgroup_v1` and `
 from __future__ import annotations
 
 from aisbx_runtime.oci.bpf.devices import allows_everything
-from aisbx_runtime.oci.errors import HostError, UsageError
+from aisbx_runtime.oci.errors import HostError
 from aisbx_runtime.oci.plan import cgroup_devices, cgroup_v1, cgroup_v2
 from aisbx_runtime.oci.plan.cgroup_make import MakeCgroup
 from aisbx_runtime.oci.plan.cgroup_places import (
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from aisbx_runtime.oci.plan.cgroup_v2 import Settings
     from aisbx_runtime.oci.plan.step import Step
     from aisbx_runtime.oci.spec.model import Linux, Resources, Spec
+    from aisbx_runtime.oci.systemd.instance import Instance
 
 _ORIGIN = "linux.cgroupsPath"
 _BASE = "linux.resources"
@@ -51,31 +52,37 @@ class CgroupPlan:
     join: tuple[Step, ...] = ()
     limits: tuple[Step, ...] = ()
     paths: tuple[str, ...] = ()
+    # Of the systemd manager: name of the scope, a space, address of its systemd.
+    scope: str = ""
 
 
-def plan(spec: Spec, host: Host, container_id: str, manager: str) -> CgroupPlan:
-    """Return how the container gets its cgroups. Raises Failure for limits that cannot be had."""
+def plan(
+    spec: Spec, host: Host, container_id: str, manager: str, systemd: Instance | None = None
+) -> CgroupPlan:
+    """Return how the container gets its cgroups. Raises Failure for limits that cannot be had.
+
+    `systemd` is the one that makes them when it is the manager.
+    """
     if manager == "disabled":
         return CgroupPlan()
     if manager == "systemd":
-        raise UsageError(
-            "the systemd cgroup manager is not in this version",
-            hint="use the cgroupfs manager: run the engine without --systemd-cgroup",
-        )
+        from aisbx_runtime.oci.plan import scope
+
+        return scope.plan(spec, host, container_id, systemd)
     places = places_of(spec.linux.cgroups_path, host, container_id)
     optional = is_optional(host)
-    zero_is_a_limit = _minor_version(spec.oci_version) >= (1, 3)
-    wanted = _settings(spec.linux.resources, places, zero_is_a_limit=zero_is_a_limit)
-    used = _enforceable(wanted, places, optional=optional)
+    zero_is_a_limit = minor_version(spec.oci_version) >= (1, 3)
+    wanted = settings(spec.linux.resources, places, zero_is_a_limit=zero_is_a_limit)
+    used = enforceable(wanted, places, optional=optional)
     limits = [
-        *_limit_steps(spec.linux.resources, used, places, optional=optional),
-        *_device_steps(spec.linux, places, optional=optional),
+        *limit_steps(spec.linux.resources, used, places, optional=optional),
+        *device_steps(spec.linux, places, optional=optional),
     ]
     early = [
-        *_make_steps(places, host, _limited(used, spec.linux.resources), optional=optional),
+        *_make_steps(places, host, limited(used, spec.linux.resources), optional=optional),
         *_realtime_steps(spec.linux.resources, places, optional=optional),
     ]
-    early += _delegate_steps(spec, places, optional=optional)
+    early += delegate_steps(spec, places, optional=optional)
     born_in = "" if optional else unified_path(places)
     if born_in:
         early.append(OpenCgroup(_ORIGIN, born_in))
@@ -94,12 +101,12 @@ def update(
     """
     places = tuple([place_at(path, host) for path in paths])
     optional = False
-    zero_is_a_limit = _minor_version(oci_version) >= (1, 3)
-    wanted = _settings(resources, places, zero_is_a_limit=zero_is_a_limit)
-    used = _enforceable(wanted, places, optional=optional)
+    zero_is_a_limit = minor_version(oci_version) >= (1, 3)
+    wanted = settings(resources, places, zero_is_a_limit=zero_is_a_limit)
+    used = enforceable(wanted, places, optional=optional)
     return (
         *_usage_checks(resources, places),
-        *_limit_steps(resources, used, places, optional=optional),
+        *limit_steps(resources, used, places, optional=optional),
         *_realtime_steps(resources, places, optional=optional),
     )
 
@@ -112,13 +119,14 @@ def is_optional(host: Host) -> bool:
     return host.user_namespace or host.euid != 0
 
 
-def _minor_version(text: str) -> tuple[int, ...]:
+def minor_version(text: str) -> tuple[int, ...]:
+    """Return (major, minor) of a version of the runtime spec."""
     parts = text.split("-", 1)[0].split(".")[:2]
     return tuple([int(part) if part.isdigit() else 0 for part in parts])
 
 
 # ---- what ----------------------------------------------------------------------------------------
-def _settings(
+def settings(
     resources: Resources | None, places: tuple[Place, ...], *, zero_is_a_limit: bool
 ) -> tuple[tuple[str, Settings], ...]:
     """Return (controller, settings) for each controller that something is asked of."""
@@ -178,7 +186,7 @@ def _other_settings(
     return tuple(found)
 
 
-def _enforceable(
+def enforceable(
     wanted: tuple[tuple[str, Settings], ...], places: tuple[Place, ...], *, optional: bool
 ) -> tuple[tuple[str, Settings], ...]:
     """Return what can be written. Raises HostError that names a missing controller."""
@@ -207,7 +215,7 @@ def _holder_of(controller: str, places: tuple[Place, ...]) -> Place | None:
 
 
 # ---- steps ---------------------------------------------------------------------------------------
-def _limited(used: tuple[tuple[str, Settings], ...], resources: Resources | None) -> frozenset[str]:
+def limited(used: tuple[tuple[str, Settings], ...], resources: Resources | None) -> frozenset[str]:
     """Return the controllers whose files must be there."""
     names = [name for name, groups in used for group in groups for one in group if one.limits()]
     if resources is not None and cgroup_v2.lone_period(resources.cpu):
@@ -239,7 +247,8 @@ def _make_steps(
 _V1_CPUSET = ("cpuset.cpus", "cpuset.mems")
 
 
-def _delegate_steps(spec: Spec, places: tuple[Place, ...], *, optional: bool) -> list[Step]:
+def delegate_steps(spec: Spec, places: tuple[Place, ...], *, optional: bool) -> list[Step]:
+    """Return the step that gives the cgroup to the container's user, where that may use it."""
     # Only where the container can use it: v2, seen as a root of its own, mounted read-write. On v1
     # it would let the container raise its own limits.
     path = unified_path(places)
@@ -265,13 +274,14 @@ def _host_uid(uid: int, linux: Linux) -> int:
     return -1
 
 
-def _limit_steps(
+def limit_steps(
     resources: Resources | None,
     used: tuple[tuple[str, Settings], ...],
     places: tuple[Place, ...],
     *,
     optional: bool,
 ) -> list[Step]:
+    """Return the writes of the limits in `used`."""
     steps: list[Step] = []
     for controller, groups in used:
         place = _holder_of(controller, places)
@@ -310,7 +320,13 @@ def _with_base(one: Setting) -> Setting:
     return Setting(f"{_BASE}.{one.origin}", one.file, one.value, one.other)
 
 
-def _device_steps(linux: Linux, places: tuple[Place, ...], *, optional: bool) -> list[Step]:
+def device_steps(
+    linux: Linux, places: tuple[Place, ...], *, optional: bool, beside_others: bool = False
+) -> list[Step]:
+    """Return the step that judges devices.
+
+    `beside_others` keeps a filter that is there, such as one that systemd was asked for.
+    """
     rules = cgroup_devices.rules_of(linux)
     if not rules:
         return []
@@ -323,7 +339,7 @@ def _device_steps(linux: Linux, places: tuple[Place, ...], *, optional: bool) ->
         return []
     path = unified_path(places)
     if path:
-        return [cgroup_v2.FilterDevices(origin, path, rules, optional)]
+        return [cgroup_v2.FilterDevices(origin, path, rules, optional, beside_others)]
     if optional:
         return []
     raise HostError(

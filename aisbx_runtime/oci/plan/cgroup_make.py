@@ -82,23 +82,28 @@ def _make(wanted: MakeCgroup, at: World) -> None:
             _inherit(file, parent, directory)
         if index < len(names) or made:
             continue
-        if _is_frozen(directory):
-            # Container init would stop for ever in the moment it joins.
-            raise StepError(
-                # runc's words
-                f"container's cgroup unexpectedly frozen: {directory}",
-                where=wanted.origin,
-                hint="thaw it, or let linux.cgroupsPath name another",
-            )
-        if _has_processes(directory):
-            raise StepError(
-                f"cgroup {directory} is not empty",
-                where=wanted.origin,
-                hint="end the processes in it, or let linux.cgroupsPath name another",
-            )
+        refuse_used(directory, wanted.origin)
         _make_anew(directory, at)
         for file in wanted.inherited:
             _inherit(file, parent, directory)
+
+
+def refuse_used(directory: str, origin: str) -> None:
+    """Refuse a cgroup that is there and frozen, or has processes. Raises StepError."""
+    if _is_frozen(directory):
+        # Container init would stop for ever in the moment it joins.
+        raise StepError(
+            # runc's words
+            f"container's cgroup unexpectedly frozen: {directory}",
+            where=origin,
+            hint="thaw it, or let linux.cgroupsPath name another",
+        )
+    if os.path.isdir(directory) and _has_processes(directory):
+        raise StepError(
+            f"cgroup {directory} is not empty",
+            where=origin,
+            hint="end the processes in it, or let linux.cgroupsPath name another",
+        )
 
 
 def _make_anew(directory: str, at: World) -> None:
@@ -155,6 +160,16 @@ def _enable(wanted: MakeCgroup, parent: str) -> None:
         # One controller that cannot be had refuses the whole write: take them one by one.
         for name in missing:
             _enable_one(wanted, path, name)
+
+
+def enable_controller(top: str, path: str, name: str) -> None:
+    """Enable a controller for a cgroup, from `top` above it down. Raises KernelError."""
+    directory = top
+    for part in path.removeprefix(top).strip("/").split("/"):
+        file = f"{directory}/cgroup.subtree_control"
+        if name not in read_file(file).split():
+            write_file(file, f"+{name}")
+        directory = f"{directory}/{part}"
 
 
 def _has_own_processes(directory: str) -> bool:

@@ -73,6 +73,11 @@ def own_directory(one: Hierarchy) -> str:
     return _below(one.mount_point, _relative_to_root(one.own_path, one.root)).rstrip("/")
 
 
+def below_mount(one: Hierarchy, path: str) -> str:
+    """Return the directory of a cgroup that is named as in /proc/PID/cgroup."""
+    return _below(one.mount_point, _relative_to_root(path, one.root)).rstrip("/")
+
+
 def _relative_to_root(path: str, root: str) -> str:
     # mountinfo's root is what the mount point shows; in a container it may be a cgroup below "/".
     if ".." in path.split("/"):

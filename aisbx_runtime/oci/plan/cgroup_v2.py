@@ -59,6 +59,7 @@ class FilterDevices:
     directory: str
     rules: tuple[Rule, ...]
     optional: bool = False
+    beside_others: bool = False
 
     def describe(self) -> str:
         """Return one line, in the imperative."""
@@ -66,14 +67,17 @@ class FilterDevices:
         return f"attach a device filter ({allowed} rules that allow) to {self.directory}"
 
     def apply(self, at: World) -> None:
-        """Attach it, then take off those that were there: at no time is there none."""
+        """Attach it, then take off those that were there: at no time is there none.
+
+        Those of systemd stay (`beside_others`): the kernel asks all, and each may refuse.
+        """
         del at
         from aisbx_runtime.oci.kernel import bpf
 
         try:
             program_fd = bpf.load_device_program(devices.program(self.rules), "aisbx_devices")
             try:
-                _replace(self.directory, program_fd)
+                _attach(self.directory, program_fd, keep=self.beside_others)
             finally:
                 os.close(program_fd)
         except KernelError as error:
@@ -89,7 +93,7 @@ class FilterDevices:
             ) from None
 
 
-def _replace(directory: str, program_fd: int) -> None:
+def _attach(directory: str, program_fd: int, *, keep: bool) -> None:
     from aisbx_runtime.oci.kernel import bpf
 
     try:
@@ -97,7 +101,7 @@ def _replace(directory: str, program_fd: int) -> None:
     except OSError as error:
         raise kernel_error(error.errno or 0, "open", directory) from None
     try:
-        before = bpf.device_programs(cgroup_fd)
+        before = () if keep else bpf.device_programs(cgroup_fd)
         bpf.attach_device_program(cgroup_fd, program_fd)
         for program_id in before:
             old_fd = bpf.open_program(program_id)
@@ -310,14 +314,18 @@ def io(wanted: BlockIo) -> Settings:
 
 
 def _io_weight(origin: str, device: str, weight: int) -> Setting:
-    # BFQ has the range of v1, [10, 1000] of OCI within [1, 1000]; io.weight has [1, 10000].
-    converted = 1 + (weight - 10) * 9999 // 990
+    # BFQ has the range of v1, [10, 1000] of OCI within [1, 1000].
     return Setting(
         origin,
         "io.bfq.weight",
         f"{device}{weight}",
-        other=("io.weight", f"{device}{converted}"),
+        other=("io.weight", f"{device}{io_weight_of(weight)}"),
     )
+
+
+def io_weight_of(weight: int) -> int:
+    """Return io.weight [1, 10000] for a blkio weight [10, 1000]."""
+    return 1 + (weight - 10) * 9999 // 990
 
 
 def _throttles(wanted: BlockIo) -> tuple[tuple[str, str, tuple[ThrottleDevice, ...]], ...]:

@@ -93,6 +93,8 @@ class Plan:
     birth: Birth
     cgroups: tuple[str, ...]
     warnings: tuple[str, ...]
+    # Of the systemd cgroup manager: name of the scope, a space, address of its systemd.
+    scope: str = ""
 
     def phase(self, name: str) -> tuple[Step, ...]:
         """Return the steps of the phase called `name`."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from aisbx_runtime.oci import host as hosts
 from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.bpf.devices import program
-from aisbx_runtime.oci.errors import why_of
+from aisbx_runtime.oci.errors import Failure, why_of
 from aisbx_runtime.oci.kernel.bpf import load_device_program
 from aisbx_runtime.oci.plan.cgroup_places import own_directory
 from aisbx_runtime.oci.probe.check import LIMITED, MISSING, OK, Check, boot_with
@@ -28,6 +29,7 @@ def checks(hierarchies: tuple[Hierarchy, ...]) -> list[Check]:
         _layout(hierarchies),
         _controllers(hierarchies),
         _delegation(hierarchies),
+        _systemd(hierarchies),
         _freezer(hierarchies),
         _devices(hierarchies),
     ]
@@ -92,6 +94,21 @@ def _delegation(hierarchies: tuple[Hierarchy, ...]) -> Check:
         " (podman run --security-opt unmask=/sys/fs/cgroup, docker run --privileged)",
         _DELEGATE if os.geteuid() else "",
     )  # fmt: skip
+
+
+def _systemd(hierarchies: tuple[Hierarchy, ...]) -> Check:
+    from aisbx_runtime.oci.systemd import instance
+
+    try:
+        found = instance.detect(hosts.detect())
+    except Failure as failure:
+        return Check(
+            "systemd", "systemd manager", LIMITED if hierarchies else MISSING, failure.line(),
+            "engines cannot use the systemd cgroup manager (--systemd-cgroup)",
+            failure.hint,
+        )  # fmt: skip
+    whose = "the user's" if found.user else "the system's"
+    return Check("systemd", "systemd manager", OK, f"{whose}, at {found.address}")
 
 
 def _freezer(hierarchies: tuple[Hierarchy, ...]) -> Check:

@@ -16,6 +16,7 @@ from aisbx_runtime.oci.plan.build import Options, build
 from aisbx_runtime.oci.plan.process import KEEP_GROUPS
 from aisbx_runtime.oci.plan.step import INIT, PHASES, RUNTIME, Plan
 from aisbx_runtime.oci.spec import parse
+from aisbx_runtime.oci.systemd.instance import Instance
 from tests import hosts
 from tests.strategies import base_config, names, valid_configs
 
@@ -41,6 +42,7 @@ some_options = st.builds(
     st.sampled_from(["cgroupfs", "disabled", "systemd"]),
     st.booleans(),
     st.booleans(),
+    st.sampled_from([None, Instance(False, "unix:path=/run/systemd/private", "")]),
 )
 some_hosts = st.sampled_from(list(hosts.ALL.values()))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aisbx_runtime.oci.errors import HostError, SpecError, UsageError
+from aisbx_runtime.oci.errors import HostError, SpecError
 from aisbx_runtime.oci.host import Hierarchy, Host
 from aisbx_runtime.oci.plan import cgroup
 from aisbx_runtime.oci.spec.model import (
@@ -153,11 +153,6 @@ def test_disabled_means_no_cgroup_at_all():
     wanted = spec(Resources(memory=Memory(limit=5)))
 
     assert cgroup.CgroupPlan() == cgroup.plan(wanted, UNIFIED, "id", "disabled")
-
-
-def test_the_systemd_manager_is_refused():
-    with pytest.raises(UsageError):
-        cgroup.plan(spec(), UNIFIED, "id", "systemd")
 
 
 # ---- steps ---------------------------------------------------------------------------------------
