@@ -67,6 +67,16 @@ def program() -> str:
     return os.path.abspath(path)
 
 
+@pytest.fixture(scope="module")
+def systemd(_isolation: None) -> Iterator[None]:
+    """The systemd of this machine in reach, for the tests of one file."""
+    reason = host.lacks_systemd() or host.lacks_program("systemctl")
+    if reason:
+        pytest.skip(reason)
+    with host.systemd_in_reach():
+        yield
+
+
 @pytest.fixture(scope="session")
 def scratch(_isolation: None) -> Iterator[str]:
     """A directory that every user may pass through: pytest's own are 0700."""

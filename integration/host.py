@@ -14,6 +14,10 @@ import os
 import shutil
 import stat
 import subprocess
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -27,6 +31,10 @@ PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 # Part of every container id and cgroup the suite makes: several suites may share one machine.
 MARK = f"it{os.getpid()}"
+
+
+# The machine's own /run, below the session's: what systemd listens at is there.
+OUTER_RUN: list[int] = []
 
 
 def check(result: int, what: str) -> None:
@@ -61,6 +69,7 @@ def isolate() -> None:
         return
     check(libc.unshare(CLONE_NEWNS), "unshare")
     mount("none", "/", flags=MS_REC | MS_PRIVATE)
+    OUTER_RUN.append(os.open("/run", os.O_PATH | os.O_DIRECTORY))
     if os.environ.get("AISBX_TEST_CGROUP2"):
         umount("/sys/fs/cgroup")
         mount("cgroup2", "/sys/fs/cgroup", "cgroup2")
@@ -240,6 +249,29 @@ def lacks_ids(last: int = 1001) -> str:
     if os.geteuid() != 0:
         return "a plain user has the own id only"
     return f"id {last} is not mapped here" if outside_id(last) < 0 else ""
+
+
+def lacks_systemd() -> str:
+    """Return why no systemd manages the cgroups of this session, or ""."""
+    if not unified() or not OUTER_RUN:
+        return "no unified cgroup v2 on this host"
+    booted = os.path.isdir(f"/proc/self/fd/{OUTER_RUN[0]}/systemd/system")
+    return "" if booted else "systemd does not run on this host"
+
+
+@contextlib.contextmanager
+def systemd_in_reach() -> Iterator[None]:
+    """Show the sockets of systemd, of its bus, and of users' in the session's /run."""
+    shown = []
+    for name in ("systemd", "dbus", "user"):
+        source = f"/proc/self/fd/{OUTER_RUN[0]}/{name}"
+        if os.path.isdir(source):
+            os.makedirs(f"/run/{name}", exist_ok=True)
+            mount(source, f"/run/{name}", flags=MS_BIND | MS_REC)
+            shown.append(f"/run/{name}")
+    yield
+    for path in reversed(shown):
+        umount(path)
 
 
 def last_capability() -> int:

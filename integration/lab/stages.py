@@ -40,6 +40,7 @@ OF_CGROUPS = tuple(
 STAGES = (
     Stage(name="lab", guest="", tests=("integration/lab",), timeout_s=400, mark="lab"),
     Stage(name="cgroups", guest="host", tests=OF_CGROUPS, timeout_s=900, runs="brief"),
+    Stage(name="systemd", guest="systemd", tests=("integration/systemd",), timeout_s=900),
     Stage(
         name="lifecycle",
         guest="host",

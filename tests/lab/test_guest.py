@@ -170,7 +170,7 @@ def test_words_of_ones_own_make_a_stage_of_each_guest():
 
 
 def test_a_guest_or_a_name_narrows_the_stages():
-    assert ["cgroups-systemd", "engines-systemd"] == names_of(of_guest="systemd")
+    assert ["systemd", "cgroups-systemd", "engines-systemd"] == names_of(of_guest="systemd")
     assert ["cgroups"] == names_of(names=["cgroups"])
 
 

@@ -143,7 +143,7 @@ def _stop_scope(container: Container, facts: Facts, own: list[str]) -> None:
 
     Raises Failure when systemd does not answer while the cgroup is there.
     """
-    path = facts.texts("cgroups")[0]
+    path = "".join(facts.texts("cgroups")[:1])
     started = path in own
     if not container.owned("scope"):
         return

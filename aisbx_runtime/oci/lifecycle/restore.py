@@ -87,9 +87,10 @@ class _Restore:
         self._call = call
         self._places = places
         self._criu = criu
-        options = options_of(call)
+        host = hosts.detect()
+        options = options_of(call, host)
         self._cgroups: CgroupPlan = cgroup.plan(
-            request.spec, hosts.detect(), request.id, options.cgroup_manager
+            request.spec, host, request.id, options.cgroup_manager, options.systemd
         )
         self._plan: Plan = plans.build(
             request.spec,

@@ -38,6 +38,12 @@ _PREFIX = "aisbx"
 _UNIT = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789:-_.\\")
 _UNDO_S = 5.0
 _UNIT_BYTES = 255  # UNIT_NAME_MAX of systemd, with the zero byte
+_OURS = frozenset(
+    (
+        "Description", "Slice", "Delegate", "DefaultDependencies", "CPUAccounting",
+        "MemoryAccounting", "IOAccounting", "TasksAccounting",
+    )
+)  # fmt: skip
 # What systemd enables by itself when it delegates.
 _DELEGATED = frozenset({"cpu", "cpuset", "io", "memory", "pids"})
 
@@ -232,7 +238,9 @@ class StartScope:
                     hint="let linux.cgroupsPath name another, or end it: systemctl stop "
                     f"{self.unit}",
                 ) from None
-            raise scopes.cannot(f"cannot start {self.unit}", error, self.origin) from None
+            raise scopes.cannot(
+                f"cannot start {self.unit}{self._asked()}", error, self.origin
+            ) from None
         found = _cgroup_of(at.pid)
         if found != self.cgroup:
             raise StepError(
@@ -242,6 +250,11 @@ class StartScope:
             )
         # Only now: from here on delete kills what is in there.
         at.own("cgroup", self.path)
+
+    def _asked(self) -> str:
+        # systemd does not say which property has a value of another type.
+        names = [name for name, _, _ in self.properties if name not in _OURS]
+        return f" with {', '.join(names)} of the annotations" if names else ""
 
 
 @record
