@@ -16,6 +16,8 @@ ALL = [
     "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_KILL", "CAP_SETGID", "CAP_SETUID",
     "CAP_MKNOD", "CAP_NET_RAW", "CAP_SYS_CHROOT", "CAP_SYS_ADMIN", "CAP_SYS_PTRACE",
 ]  # fmt: skip
+# crun dies of SIGPIPE when a hook leaves the state unread.
+READ_ALL = "cat >/dev/null"
 FILTER = {
     "defaultAction": "SCMP_ACT_ALLOW",
     "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32", "SCMP_ARCH_AARCH64"],
@@ -373,11 +375,12 @@ def hooks(subject: Subject) -> None:
     for kind in ("prestart", "createRuntime", "createContainer", "startContainer"):
         where = "/mark" if kind == "startContainer" else f"{subject.rootfs}/mark"
         shell = "/bin/sh"
-        script = f'echo {kind} $PWD $(env | cut -d= -f1 | grep -vx "_\\|SHLVL\\|PWD") >>{where}'
+        names = 'env | cut -d= -f1 | grep -vx "_\\|SHLVL\\|PWD"'
+        script = f"{READ_ALL}; echo {kind} $PWD $({names}) >>{where}"
         subject.hook(kind, shell, "-c", script)
         subject.config["hooks"][kind][-1]["args"][0] = "sh"
-    subject.hook("poststart", "/bin/true")
-    subject.hook("poststop", "/bin/true")
+    subject.hook("poststart", "/bin/sh", "-c", READ_ALL)
+    subject.hook("poststop", "/bin/sh", "-c", READ_ALL)
     subject.ask("read", "/mark")
 
 

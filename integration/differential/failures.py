@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from integration.differential.cases import process_of, volume
+from integration.differential.cases import READ_ALL, process_of, volume
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,7 +87,7 @@ def namespace_twice(subject: Subject) -> None:
 
 
 def failing_hook(subject: Subject) -> None:
-    subject.hook("createRuntime", "/bin/false")
+    subject.hook("createRuntime", "/bin/sh", "-c", f"{READ_ALL}; false")
 
 
 FAILURES: dict[str, Callable[[Subject], None]] = {

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from integration.differential.trial import Subject
 
 NAMES = [*cases.ALL, "CAP_NET_BIND_SERVICE", "CAP_AUDIT_WRITE", "CAP_SETFCAP"]
-PLACES = ["/m", "/m/deep/er", "/tmp", "/opt", "/etc/file", "/run", "/srv/../srv/x"]
-FLAGS = ["ro", "rw", "nosuid", "nodev", "noexec", "strictatime"]
+PLACES = ["/m", "/n/deep/er", "/tmp", "/opt", "/etc/file", "/run", "/srv/../srv/x"]
+FLAGS = ["ro", "nosuid", "nodev", "noexec", "strictatime"]
 PROPAGATION = ["rprivate", "private", "rslave", "rshared"]
 PATHS = ["/proc/keys", "/proc/bus", "/sys/firmware", "/etc/passwd", "/opt", "/nowhere", "/tmp"]
 SYSCTLS = {
