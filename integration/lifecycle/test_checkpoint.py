@@ -586,7 +586,9 @@ def test_another_cgroup_can_be_named(checkpoints):
     restored = checkpoints.restored()
 
     paths = {line.split(":", 2)[2] for line in host.text_of(f"/proc/{restored.pid}/cgroup").split()}
-    assert {True} == {path.endswith("-other") for path in paths}
+    # Not all of them are the session's, see AISBX_TEST_CGROUP2.
+    ours = {path for path in paths if host.MARK in path}
+    assert {True} == {path.endswith("-other") for path in ours}
     assert checkpoints.counts_on()
 
 

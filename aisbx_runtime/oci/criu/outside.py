@@ -183,7 +183,7 @@ def sources(spec: Spec, bundle: str, host: Host, cgroups: CgroupPlan) -> list[tu
     mounted = [one.point for one in mounts_of(read_text("/proc/self/mountinfo"))]
     for one in spec.mounts:
         if one.type == "cgroup" and not is_bind(one):
-            found |= dict(cgroup_mount.sources(one, host, cgroups))
+            found |= dict(cgroup_mount.sources(one, spec, host, cgroups))
     for one in _binds(spec):
         source = os.path.normpath(os.path.join(bundle, one.source))
         found[one.destination] = source

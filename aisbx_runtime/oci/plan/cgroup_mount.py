@@ -125,9 +125,12 @@ def steps(index: int, one: Mount, spec: Spec, host: Host, cgroups: CgroupPlan) -
     return found
 
 
-def sources(one: Mount, host: Host, cgroups: CgroupPlan) -> list[tuple[str, str]]:
+def sources(one: Mount, spec: Spec, host: Host, cgroups: CgroupPlan) -> list[tuple[str, str]]:
     """Return (path in the container, the cgroup on the host) of all that `steps` mounts."""
     target = one.destination.rstrip("/")
+    if host.unified and not namespaces.is_private(spec, "cgroup"):
+        # A new mount of cgroup2 shows the root of the cgroup namespace that it is made in.
+        return [(target, host.hierarchies[0].mount_point)]
     found: list[tuple[str, str]] = []
     for hierarchy in host.hierarchies:
         name = "" if host.unified else f"/{os.path.basename(hierarchy.mount_point)}"

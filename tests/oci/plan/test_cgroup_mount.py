@@ -82,3 +82,21 @@ def test_an_option_that_no_cgroup_mount_has_is_refused():
         steps(HYBRID, private=False, options=("size=5",))
 
     assert "mounts[3].options" in caught.value.what
+
+
+def sources(machine, *, private):
+    linux = Linux(cgroups_path="/a/b", namespaces=(Namespace("cgroup"),) if private else ())
+    spec = Spec("1.2.0", Root("rootfs"), linux=linux)
+    entry = Mount("/sys/fs/cgroup", "cgroup", "cgroup", RO)
+    return cgroup_mount.sources(entry, spec, machine, cgroup.plan(spec, machine, "id", "cgroupfs"))
+
+
+def test_a_restore_binds_what_create_mounts():
+    top = UNIFIED.hierarchies[0].mount_point
+
+    assert [("/sys/fs/cgroup", top)] == sources(UNIFIED, private=False)
+    assert [("/sys/fs/cgroup", f"{BASE}/a/b")] == sources(UNIFIED, private=True)
+    assert sources(HYBRID, private=False) == sources(HYBRID, private=True)
+    assert {one.mount_point for one in HYBRID.hierarchies} == {
+        source.removesuffix("/a/b") for _, source in sources(HYBRID, private=True)
+    }
