@@ -29,6 +29,8 @@ with open(f"{HERE}/base_config.json") as _text:
 def base_config() -> dict[str, Any]:
     """Return what `runc spec` writes, with a writable root and no terminal."""
     config: dict[str, Any] = json.loads(_BASE)
+    # As from runc 1.2 on: it warns of ambient capabilities that are not inheritable.
+    del config["process"]["capabilities"]["ambient"]
     config["process"]["terminal"] = False
     config["root"]["readonly"] = False
     return config

@@ -28,8 +28,6 @@ def parser() -> argparse.ArgumentParser:
         verb.add_argument("--guest", choices=machine.GUESTS, default="host")
         verb.add_argument("--write", action="append", default=[], metavar="DIRECTORY")
         verb.add_argument("--timeout", type=float, default=1800, metavar="SECONDS")
-        verb.add_argument("--kernel", choices=machine.KERNELS, default="debian")
-        verb.add_argument("--processors", type=int, default=1, help="more than one: --kernel full")
         verb.add_argument("--memory", type=int, default=3072, metavar="MB")
         verb.add_argument("--env", action="append", default=[], metavar="NAME[=VALUE]")
         help_text = "build the runtime for the guest's interpreter first (default: systemd)"
@@ -40,10 +38,12 @@ def parser() -> argparse.ArgumentParser:
     test.add_argument("--guest", choices=machine.GUESTS, default="", help="only in this guest")
     test.add_argument("--stage", action="append", default=[], choices=stages.NAMES)
     test.add_argument("--runtime", default="", help="another runtime under test: runc, crun")
-    test.add_argument("--kernel", choices=machine.KERNELS, default="debian")
     test.add_argument("--brief", action="store_true", help="the stages of `make test`")
     test.add_argument("--in-guest", action="store_true", help="even where this host needs none")
     test.add_argument("words", nargs=argparse.REMAINDER, help="paths and options for pytest")
+    for verb in (run, shell, test):
+        verb.add_argument("--kernel", choices=machine.KERNELS, default="debian")
+        verb.add_argument("--processors", type=int, default=1, help="more than one: --kernel full")
     build = verbs.add_parser("build", help="fetch and build what the guests need")
     build.add_argument("--guest", choices=machine.GUESTS, default="systemd")
     build.add_argument("--kernel", choices=machine.KERNELS, default="debian")
@@ -91,7 +91,8 @@ def main() -> int:
     words = options.words[1:] if options.words[:1] == ["--"] else options.words
     if options.verb == "test":
         selected = stages.chosen(options.stage, options.guest, words, brief=options.brief)
-        return stages.run(selected, options.runtime, options.kernel, in_guest=options.in_guest)
+        kernel = stages.Kernel(name=options.kernel, processors=options.processors)
+        return stages.run(selected, options.runtime, kernel, in_guest=options.in_guest)
     return start(options, words or ["bash", "-l"])
 
 

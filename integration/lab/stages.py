@@ -58,6 +58,14 @@ NAMES = tuple(stage.name for stage in STAGES)
 
 
 @dataclass(frozen=True, kw_only=True)
+class Kernel:
+    """The kernel of the guests: one of machine.KERNELS, and on how many processors it runs."""
+
+    name: str = "debian"
+    processors: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
 class Result:
     """How a stage has ended."""
 
@@ -122,7 +130,7 @@ def run_here(stage: Stage, runtime: dict[str, str]) -> tuple[int, str]:
     return process.returncode, line.last.decode(errors="replace")
 
 
-def run_in_guest(stage: Stage, runtime: dict[str, str], kernel: str) -> tuple[int, str]:
+def run_in_guest(stage: Stage, runtime: dict[str, str], kernel: Kernel) -> tuple[int, str]:
     reason = machine.lacks(stage.guest)
     if reason:
         return NOT_HERE, reason
@@ -132,7 +140,8 @@ def run_in_guest(stage: Stage, runtime: dict[str, str], kernel: str) -> tuple[in
     python = "/usr/bin/python3" if systemd else sys.executable
     with machine.guest(
         stage.guest,
-        kernel,
+        kernel.name,
+        processors=kernel.processors,
         directory=machine.CHECKOUT,
         environment=machine.environment([f"{name}={value}" for name, value in runtime.items()]),
         timeout_s=stage.timeout_s,
@@ -142,7 +151,7 @@ def run_in_guest(stage: Stage, runtime: dict[str, str], kernel: str) -> tuple[in
     return code, line.last.decode(errors="replace")
 
 
-def build(stages: list[Stage], kernel: str, *, in_guest: bool) -> None:
+def build(stages: list[Stage], kernel: Kernel, *, in_guest: bool) -> None:
     """Build what the stages need, outside of the time that each of them has."""
     names = {stage.guest for stage in stages if in_guest or not machine.is_native()} - {""}
     if any(stage.mark == "lab" for stage in stages):
@@ -150,12 +159,12 @@ def build(stages: list[Stage], kernel: str, *, in_guest: bool) -> None:
     begin = time.monotonic()
     for name in sorted(names):
         if not machine.lacks(name):
-            with machine.guest(name, kernel, directory="/"):
+            with machine.guest(name, kernel.name, directory="/"):
                 pass
     cache.say(f"what the guests need is there after {time.monotonic() - begin:.0f} s")
 
 
-def run(stages: list[Stage], runtime: str, kernel: str, *, in_guest: bool) -> int:
+def run(stages: list[Stage], runtime: str, kernel: Kernel, *, in_guest: bool) -> int:
     """Run the stages, whatever fails, and print a table; return 1 if one has failed."""
     variables = {"AISBX_TEST_RUNTIME": os.path.abspath(runtime)} if runtime else {}
     results: list[Result] = []

@@ -46,6 +46,12 @@ class Stream:
         line, _, self.rest = self.rest.partition(b"\n")
         return json.loads(line)
 
+    def first(self, wanted):
+        """Return the next event of a type, None if none comes before the end."""
+        while (event := self.line()) is not None and event["type"] != wanted:
+            pass
+        return event
+
     def of_type(self, wanted):
         """Return the events of a type up to the end."""
         found = []
@@ -185,9 +191,12 @@ def test_running_out_of_memory_is_an_event(runtime, bundle, stream):
     os.write(write_fd, b"go\n")
     os.close(write_fd)
     container.wait()
+    # Before the cgroup is removed: runc reads it when the kernel has told it of a change.
+    event = events.first("oom")
     container.delete().ok()
+    known_of_runc(runtime, "on v2 its stream may end without the event", seen=event is None)
 
-    assert {"type": "oom", "id": container.id} in events.of_type("oom")
+    assert {"type": "oom", "id": container.id} == event
 
 
 def test_the_stream_ends_when_nobody_reads_it(runtime, bundle):
