@@ -25,3 +25,4 @@ device_filter = pytest.mark.skipif(
     "not host.unified() and host.lacks_controller('devices')",
     reason="no cgroup controller devices here",
 )
+unified = pytest.mark.skipif("not host.unified()", reason="no unified cgroup v2 on this host")

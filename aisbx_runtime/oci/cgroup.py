@@ -24,7 +24,8 @@ _SHORT_MS = 5
 _THAW_EVERY = 50
 _ROUNDS = 1_000
 
-_GONE = frozenset({errno.ENOENT, errno.ENODEV})
+# What a file of a cgroup, or of a process, answers when that is removed meanwhile.
+_GONE = frozenset({errno.ENOENT, errno.ENODEV, errno.ESRCH})
 
 
 # ---- reading -------------------------------------------------------------------------------------
@@ -164,10 +165,19 @@ def _pids_in(path: str) -> list[int]:
     try:
         return [int(line) for line in (_read(f"{path}/cgroup.procs") or "").split()]
     except OSError as error:
-        # cgroups(7): a threaded cgroup lists no processes; the domain above it lists them all.
+        # cgroups(7): a threaded cgroup lists threads only.
         if error.errno == errno.EOPNOTSUPP:
-            return []
+            threads = (_read(f"{path}/cgroup.threads") or "").split()
+            return [_process_of(thread) for thread in threads]
         raise
+
+
+def _process_of(thread: str) -> int:
+    """Return the pid of a thread's process, 0 when it has ended."""
+    for line in (_read(f"/proc/{thread}/status") or "").splitlines():
+        if line.startswith("Tgid:"):
+            return int(line.split()[1])
+    return 0
 
 
 def _send(paths: tuple[str, ...], signal: int, sent: set[int]) -> set[int]:

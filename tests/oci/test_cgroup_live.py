@@ -310,6 +310,8 @@ print(*sorted(set(sys.modules) - before))
         "aisbx_runtime",
         "aisbx_runtime.oci",
         "aisbx_runtime.oci.cgroup",
+        "aisbx_runtime.oci.kernel",
+        "aisbx_runtime.oci.kernel.signal",
         "aisbx_runtime.oci.ospath",
         "aisbx_runtime.oci.system",
         "errno",

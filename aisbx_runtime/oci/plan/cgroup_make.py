@@ -75,15 +75,18 @@ def _make(wanted: MakeCgroup, at: World) -> None:
     names = wanted.path.removeprefix(wanted.mount_point).strip("/").split("/")
     for index, name in enumerate(names, 1):
         parent, directory = directory, f"{directory.rstrip('/')}/{name}"
-        if wanted.needed or wanted.offered:
-            _enable(wanted, parent)
+        whole = _enable(wanted, parent)
         made = _make_directory(directory, at)
+        if not whole:
+            _stay_valid(directory)
         for file in wanted.inherited:
             _inherit(file, parent, directory)
         if index < len(names) or made:
             continue
         refuse_used(directory, wanted.origin)
         _make_anew(directory, at)
+        if not whole:
+            _stay_valid(directory)
         for file in wanted.inherited:
             _inherit(file, parent, directory)
 
@@ -143,15 +146,18 @@ def _make_directory(path: str, at: World) -> bool:
     return True
 
 
-def _enable(wanted: MakeCgroup, parent: str) -> None:
+def _enable(wanted: MakeCgroup, parent: str) -> bool:
+    """Enable the controllers for the children of `parent`; tell whether it gives all of them."""
+    if not (wanted.needed or wanted.offered):
+        return True
     path = f"{parent}/cgroup.subtree_control"
     enabled = read_file(path).split()
     missing = [name for name in (*wanted.needed, *wanted.offered) if name not in enabled]
     if not missing:
-        return
+        return True
     if _has_own_processes(parent):
         _leave_disabled(wanted, path, missing)
-        return
+        return False
     try:
         write_file(path, " ".join([f"+{name}" for name in missing]))
     except KernelError as error:
@@ -160,6 +166,19 @@ def _enable(wanted: MakeCgroup, parent: str) -> None:
         # One controller that cannot be had refuses the whole write: take them one by one.
         for name in missing:
             _enable_one(wanted, path, name)
+        return False
+    return True
+
+
+def _stay_valid(directory: str) -> None:
+    """Let processes enter a cgroup below a threaded one: cgroups(7), "thread mode".
+
+    The kernel makes it "domain invalid". It has no memory nor io of its own, which then nobody
+    has asked for: they cannot be enabled in a threaded parent.
+    """
+    path = f"{directory}/cgroup.type"
+    if read_file(path).strip() == "domain invalid":
+        write_file(path, "threaded")
 
 
 def enable_controller(top: str, path: str, name: str) -> None:
@@ -179,10 +198,10 @@ def _has_own_processes(directory: str) -> bool:
     try:
         return bool(read_file(f"{directory}/cgroup.procs"))
     except KernelError as error:
-        # A threaded cgroup does not list them.
+        # A threaded cgroup does not list them, and may give cpu, cpuset and pids all the same.
         if error.errno != errno.EOPNOTSUPP:
             raise
-        return True
+        return False
 
 
 def _leave_disabled(wanted: MakeCgroup, path: str, missing: list[str]) -> None:
