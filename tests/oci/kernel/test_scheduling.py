@@ -18,7 +18,14 @@ RR = 2
 
 def set_policy(policy: int, *, nice: int = 0, priority: int = 0) -> None:
     scheduling.sched_setattr(
-        policy, flags=0, nice=nice, priority=priority, runtime_ns=0, deadline_ns=0, period_ns=0
+        policy,
+        pid=0,
+        flags=0,
+        nice=nice,
+        priority=priority,
+        runtime_ns=0,
+        deadline_ns=0,
+        period_ns=0,
     )
 
 
