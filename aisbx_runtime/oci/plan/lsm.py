@@ -6,8 +6,10 @@ unknown one already fails in create.
 
 from __future__ import annotations
 
+import errno
+
 from aisbx_runtime.oci import system as os
-from aisbx_runtime.oci.errors import KernelError, SpecError, kernel_error
+from aisbx_runtime.oci.errors import KernelError, SpecError, StepError, kernel_error, why_of
 from aisbx_runtime.oci.kernel.path import (
     RESOLVE_BENEATH,
     RESOLVE_NO_MAGICLINKS,
@@ -53,7 +55,13 @@ class CheckLabel:
         try:
             os.write(fd, text.encode())
         except OSError as error:
-            raise kernel_error(error.errno or 0, "write", f"/proc/self/{path}") from None
+            why = why_of(kernel_error(error.errno or 0, "write", f"/proc/self/{path}"))
+            hint = {
+                errno.ENOENT: "load the profile: apparmor_parser --replace FILE",
+                errno.EINVAL: "the policy that is loaded has no such label",
+            }.get(error.errno or 0, "")
+            what = f"{self.lsm} cannot confine the program with {self.label}"
+            raise StepError(what, where=self.origin, why=why, hint=hint) from None
         finally:
             os.close(fd)
 

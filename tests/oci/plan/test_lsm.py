@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import os
+import stat
 
 import pytest
 
-from aisbx_runtime.oci.errors import KernelError, SpecError
+from aisbx_runtime.oci.errors import SpecError, StepError
 from aisbx_runtime.oci.plan import lsm
 from aisbx_runtime.oci.plan.lsm import CheckLabel
 from aisbx_runtime.oci.spec.model import Process
@@ -60,14 +60,16 @@ def test_a_label_that_cannot_be_had_is_an_error_and_never_ignored(name, tmp_path
     if lsm_is_enabled(name):
         pytest.skip(f"{name} is enabled here")
     step = CheckLabel(name, "nosuch", "process.label")
-    with pytest.raises((SpecError, KernelError)) as caught:
+    with pytest.raises((SpecError, StepError)) as caught:
         step.apply(world(tmp_path))
 
     if isinstance(caught.value, SpecError):
         assert f"process.label: {name} is not enabled on this host" == caught.value.what
     else:
         # proc_pid_attr(5): the file is there, and no LSM takes what is written.
-        assert caught.value.errno in {errno.EINVAL, errno.EOPNOTSUPP, errno.EACCES, errno.EPERM}
+        assert caught.value.why.startswith(
+            tuple(f"write: {name} " for name in ("EINVAL", "EOPNOTSUPP", "EACCES", "EPERM"))
+        )
 
 
 @pytest.mark.root
@@ -81,6 +83,21 @@ def test_without_the_files_the_lsm_is_not_there(tmp_path):
 
     assert "config.json" == caught.value.where
     assert "boot with this LSM" in caught.value.hint
+
+
+@pytest.mark.root
+@forked
+def test_a_label_that_is_refused_is_told_with_a_remedy(tmp_path):
+    (tmp_path / "self/attr").mkdir(parents=True)
+    (tmp_path / "self/attr/current").symlink_to("full")
+    os.mknod(tmp_path / "self/attr/full", stat.S_IFCHR | 0o600, os.makedev(1, 7))
+    at = world(tmp_path)
+    at.proc_fd = os.open(tmp_path, os.O_PATH)
+    with pytest.raises(StepError) as caught:
+        CheckLabel("apparmor", "tight", "process.apparmorProfile").apply(at)
+
+    assert "apparmor cannot confine the program with tight" == caught.value.what
+    assert "write: ENOSPC /proc/self/attr/current" == caught.value.why
 
 
 @pytest.mark.root
