@@ -140,7 +140,7 @@ def _become_stub(job: Job, at: World, start_fd: int, kind: int) -> None:
         if fd >= 0:
             # Not ioctl(2), as os.set_inheritable: the container's filter may refuse it already.
             fcntl.fcntl(fd, fcntl.F_SETFD, 0)
-    numbers = f"{kind},{start_fd},{filter_fd},{job.filter_flags},{job.keep_fds}"
+    numbers = f"{kind},{start_fd},{filter_fd},{job.filter_flags},{job.keep_fds},{at.carried}"
     args = [
         _MAGIC,
         numbers.encode(),

@@ -162,3 +162,54 @@ def test_a_failure_is_the_only_entry_of_the_log(runtime, bundle):
 
     assert result.code == 1
     assert [json.loads(line)["level"] for line in lines] == ["error"]
+
+
+# ---- what a user may execute ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def closed(bundle):
+    """A bundle whose user may look at a file by CAP_DAC_OVERRIDE alone, and nowhere else."""
+    bundle.config["process"]["user"] = {"uid": 1000, "gid": 1000}
+    bundle.file("opt/mine", "#!/bin/sh\nexec grep Cap /proc/self/status\n", 0o744)
+    names = ["CAP_DAC_OVERRIDE", "CAP_KILL"]
+    bundle.capabilities(bounding=names, permitted=names, effective=names)
+    return bundle
+
+
+@needs.ids
+@pytest.mark.parametrize("no_new_privileges", [False, True])
+def test_a_program_of_somebody_else_s_is_executed_with_the_capabilities_of_the_user(
+    runtime, closed, no_new_privileges
+):
+    closed.config["process"]["noNewPrivileges"] = no_new_privileges
+    closed.config["process"]["args"] = ["/opt/mine"]
+    shown = dict(line.split(":\t") for line in runtime.run(closed).ok().lines)
+
+    # execve(2) leaves a user none of them, and CVE-2022-29162: none to inherit.
+    assert {name: int(shown[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {
+        "CapInh": 0, "CapPrm": 0, "CapEff": 0, "CapAmb": 0,
+    }  # fmt: skip
+    assert int(shown["CapBnd"], 16) == 1 << 1 | 1 << 5
+
+
+@needs.ids
+def test_an_executed_program_may_be_somebody_else_s_as_well(runtime, closed):
+    container = runtime.started(closed.script("exec sleep 1000"))
+    shown = dict(line.split(":\t") for line in container.exec("/opt/mine").ok().lines)
+
+    assert int(shown["CapInh"], 16) == int(shown["CapAmb"], 16) == 0
+
+
+@needs.ids
+@pytest.mark.parametrize("dropped", ["bounding", "permitted", "effective"])
+def test_a_capability_that_the_user_does_not_have_opens_nothing(runtime, closed, dropped):
+    closed.config["process"]["args"] = ["/opt/mine"]
+    for name in ("bounding", "permitted", "effective"):
+        if name in {dropped, "effective" if dropped == "permitted" else dropped}:
+            closed.config["process"]["capabilities"][name] = ["CAP_KILL"]
+
+    code = runtime.run(closed).code
+    if dropped == "bounding":
+        known_of_runc(runtime, "executes by what is not in the bounding set", seen=code == 0)
+    assert code != 0

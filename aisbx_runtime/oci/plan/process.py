@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 _DEFAULT_UMASK = 0o022
 _RLIM_INFINITY = (1 << 64) - 1
+# CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH: what execve(2) of a file that is somebody else's takes.
+_TO_EXECUTE = 1 << 1 | 1 << 2
 # The session keyring of a container, which exec finds again by its name.
 KEYRING = "_ses."
 KEEP_GROUPS = "run.oci.keep_original_groups"  # podman --group-add keep-groups
@@ -184,12 +186,17 @@ class SetUser:
 
 @record
 class SetCapabilities:
-    """Set the remaining four capability sets."""
+    """Set the remaining four capability sets.
+
+    `carried` are those with which the stub executes the program and that the user would lose when
+    the stub is executed: it has them as ambient ones, and gives them up.
+    """
 
     effective: int
     permitted: int
     inheritable: int
     ambient: int
+    carried: int
     origin: str
 
     def describe(self) -> str:
@@ -202,9 +209,10 @@ class SetCapabilities:
 
     def apply(self, at: World) -> None:
         """See capset(2). The kernel wants ambient to be permitted and inheritable."""
-        del at
-        credentials.capset(self.effective, self.permitted, self.inheritable)
-        credentials.set_ambient(self.ambient)
+        inheritable = self.inheritable | self.carried
+        credentials.capset(self.effective, self.permitted, inheritable)
+        credentials.set_ambient(self.ambient | self.carried)
+        at.carried = self.carried
 
 
 def _names(mask: int) -> str:
@@ -382,16 +390,19 @@ def _credential_steps(process: Process, host: Host, *, set_groups: bool) -> list
     # capabilities(7): ambient is limited to what is permitted and inheritable. `runc spec` asks
     # for more and no runtime complains: the rest cannot be had.
     ambient = mask_of(sets.ambient, host) & permitted & inheritable
+    effective, bounding = mask_of(sets.effective, host), mask_of(sets.bounding, host)
+    carried = 0
+    if process.user.uid:
+        carried = _TO_EXECUTE & effective & permitted & bounding & ~inheritable
     return [
-        DropBoundingSet(
-            mask_of(sets.bounding, host), host.last_capability, "process.capabilities.bounding"
-        ),
+        DropBoundingSet(bounding, host.last_capability, "process.capabilities.bounding"),
         SetUser(process.user, set_groups, "process.user"),
         SetCapabilities(
-            mask_of(sets.effective, host),
+            effective,
             permitted,
             inheritable,
             ambient,
+            carried,
             "process.capabilities",
         ),
     ]

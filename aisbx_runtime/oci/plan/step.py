@@ -138,6 +138,8 @@ class World:
         self.root_fd = -1
         self.proc_fd = -1
         self.program = ""
+        # Capabilities for the stub alone, as a bit mask.
+        self.carried = 0
         self.home = ""
         self.masks: dict[str, int] = {}
         self.masks_in_use: set[str] = set()

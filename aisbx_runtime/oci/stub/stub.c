@@ -9,7 +9,7 @@
  * sealed memfd, so that /proc/self/exe is no program of the host (CVE-2019-5736).
  *
  *   argv[0]   "aisbx-stub"
- *   argv[1]   KIND,FD,FILTER_FD,FILTER_FLAGS,KEEP
+ *   argv[1]   KIND,FD,FILTER_FD,FILTER_FLAGS,KEEP,CARRIED
  *             KIND 0: FD is a listening unix stream socket, the first connection is taken
  *             KIND 1: FD is a connected socket
  *             KIND 3: as 1, and at the first 'g' it forks into the pid namespace that is set for its
@@ -21,6 +21,8 @@
  *             is killed before it has said so has not started anything
  *             FILTER_FD: a file that holds the array of struct sock_filter, or -1
  *             FILTER_FLAGS: those of seccomp(2); KEEP: how many descriptors after 2 are kept
+ *             CARRIED: a mask of the capabilities 0 to 31 that we were given to execute the program
+ *             with, as ambient and inheritable ones; the program does not have them from us
  *   argv[2]   the absolute path of the program
  *   argv[3]   what is written to `exec` in that directory: the label of the program
  *   argv[4..] the program's argv; the environment is the program's
@@ -32,6 +34,7 @@
 #include <asm/ioctls.h>
 #include <asm/signal.h>
 #include <asm/unistd.h>
+#include <linux/capability.h>
 #include <linux/close_range.h>
 #include <linux/fcntl.h>
 #include <linux/filter.h>
@@ -247,6 +250,25 @@ static void set_label(int connection, int attributes, const char *label)
 		fail(connection, "label", -result);
 }
 
+/*
+ * execve(2) takes from a user what is not ambient, and has taken it from us: what the user may
+ * execute by CAP_DAC_OVERRIDE comes with us as ambient.  Never inheritable beyond (CVE-2022-29162);
+ * what is no longer inheritable is no longer ambient: capabilities(7).
+ */
+static void give_up(int connection, unsigned carried)
+{
+	struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };
+	struct __user_cap_data_struct sets[2];
+	long result = kernel(__NR_capget, (long)&header, (long)sets, 0, 0);
+
+	if (result >= 0) {
+		sets[0].inheritable &= ~carried;
+		result = kernel(__NR_capset, (long)&header, (long)sets, 0, 0);
+	}
+	if (result < 0)
+		fail(connection, "capset", -result);
+}
+
 static void install_filter(int connection, int filter_fd, int flags)
 {
 	struct sock_filter filter[BPF_MAXINSNS + 1]; /* one more: too long is seen, not cut off */
@@ -271,7 +293,7 @@ __attribute__((used)) _Noreturn void stub(long *stack)
 	char **argv = (char **)(stack + 1);
 	char **environment = argv + count + 1;
 	const char *numbers;
-	int kind, plain, fd, filter_fd, flags, first, connection, attributes;
+	int kind, plain, fd, filter_fd, flags, first, carried, connection, attributes;
 	long result;
 
 	if (count < 5 || !same(argv[0], "aisbx-stub"))
@@ -281,7 +303,8 @@ __attribute__((used)) _Noreturn void stub(long *stack)
 	fd = number_of(&numbers, ',');
 	filter_fd = number_of(&numbers, ',');
 	flags = number_of(&numbers, ',');
-	first = 3 + number_of(&numbers, '\0'); /* the first descriptor that is not kept */
+	first = 3 + number_of(&numbers, ','); /* the first descriptor that is not kept */
+	carried = number_of(&numbers, '\0');
 	/* Our own descriptors must not be among those that the program gets. */
 	plain = kind & ~LABELLED;
 	if ((plain != 0 && plain != 1 && plain != 3 && plain != 7) ||
@@ -308,6 +331,8 @@ __attribute__((used)) _Noreturn void stub(long *stack)
 		result = kernel(__NR_fcntl, fd, F_SETFD, FD_CLOEXEC, 0);
 	if (result < 0)
 		fail(connection, "close_range", -result);
+	if (carried)
+		give_up(connection, carried);
 	if (kind & LABELLED)
 		set_label(connection, attributes, argv[3]);
 	/* Last, because the filter may forbid all of the above. */

@@ -55,7 +55,7 @@ def test_the_least_process_still_gives_up_every_right():
         FindHome(0, "process.env"),
         DropBoundingSet(0, 40, "process.capabilities.bounding"),
         SetUser(User(), set_groups=True, origin="process.user"),
-        SetCapabilities(0, 0, 0, 0, "process.capabilities"),
+        SetCapabilities(0, 0, 0, 0, 0, "process.capabilities"),
         EnterDirectory("/", final=True, origin="process.cwd"),
         FindProgram("true", None, "process.args[0]"),
     ]
@@ -81,7 +81,7 @@ def test_ambient_is_cut_to_what_can_be_had():
         "CAP_CHOWN", "CAP_SYSLOG"), effective=("CAP_CHOWN",)
     )  # fmt: skip
 
-    assert SetCapabilities(CHOWN, KILL | CHOWN, KILL, KILL, "process.capabilities") in steps(
+    assert SetCapabilities(CHOWN, KILL | CHOWN, KILL, KILL, 0, "process.capabilities") in steps(
         capabilities=sets
     )
 
@@ -137,7 +137,7 @@ def test_the_last_path_counts(env, path):
         (FindProgram("ls", None, ""), "look up the program ls"),
         (JoinKeyring("k", ""), "join a new session keyring"),
         (
-            SetCapabilities(KILL, KILL, 0, 0, ""),
+            SetCapabilities(KILL, KILL, 0, 0, 0, ""),
             (
                 "set capabilities: effective CAP_KILL; permitted CAP_KILL; inheritable none; "
                 "ambient none"

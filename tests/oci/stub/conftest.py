@@ -40,7 +40,15 @@ for source, target in call["fds"]:
 if call["processes"] is not None:
     resource.setrlimit(resource.RLIMIT_NPROC, (call["processes"], call["processes"]))
 if call["user"]:
+    libc.prctl(8, 1, 0, 0, 0)  # PR_SET_KEEPCAPS
     os.setresuid(call["user"], call["user"], call["user"])
+if call["ambient"]:
+    sets = (ctypes.c_uint32 * 6)(*[call["ambient"]] * 3)
+    if libc.capset((ctypes.c_uint32 * 2)(0x20080522, 0), sets):
+        sys.exit("capset")
+    for number in range(32):
+        if call["ambient"] >> number & 1:
+            libc.prctl(47, 2, number, 0, 0)  # PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE
 if libc.prctl(38, 1, 0, 0, 0):  # PR_SET_NO_NEW_PRIVS
     sys.exit("no_new_privs")
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -165,6 +173,8 @@ def launch(built):
         processes=None,
         pid_namespace=False,
         label="",
+        carried=0,
+        ambient=0,
         stdin=subprocess.DEVNULL,
     ):
         channel = Channel(kind)
@@ -176,7 +186,8 @@ def launch(built):
         for target, fd in enumerate(kept, 3):
             sources[target] = high(os.dup(fd))
         filter_fd = NO_FILTER if bpf is None else FILTER_FD
-        numbers = f"{kind},{START_FD},{filter_fd},{flags},{len(kept) if keep is None else keep}"
+        count = len(kept) if keep is None else keep
+        numbers = f"{kind},{START_FD},{filter_fd},{flags},{count},{carried}"
         call = {
             "stub_fd": stub_fd,
             "fds": [(source, target) for target, source in sources.items()],
@@ -185,6 +196,7 @@ def launch(built):
             "send": send,
             "user": user,
             "processes": processes,
+            "ambient": ambient,
             "pid_namespace": pid_namespace,
         }
         passed = (stub_fd, *sources.values())
