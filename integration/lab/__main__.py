@@ -1,10 +1,11 @@
 """Run commands and tests on a host with unified cgroup v2, with or without systemd (root).
 
-    python3 -m integration.lab run [--guest host|systemd] -- COMMAND...
-    python3 -m integration.lab test [--guest host|systemd] [--stage NAME] [-- PYTEST WORDS...]
+    python3 -m integration.lab run [--guest host|systemd|old] -- COMMAND...
+    python3 -m integration.lab test [--guest host|systemd|old] [--stage NAME] [-- PYTEST WORDS...]
     python3 -m integration.lab shell | build | clean
 
-Guest `host` is this machine's own root under another kernel, `systemd` a Debian with the newest
+Guest `host` is this machine's own root under another kernel, `old` the same under one of Debian's
+oldest (its system calls are caught slowly: 5 times the time), `systemd` a Debian with the newest
 engines. Both see the checkout at its own path. What they write goes to their memory, except below
 the directories of --write.
 """

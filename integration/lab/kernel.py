@@ -13,9 +13,8 @@ from integration import debian
 from integration.lab import cache
 from integration.runtime import PATH
 
-# trixie's 6.12 lacks the fast way to catch system calls (seccomp=, Linux 6.16). An older kernel, to
-# see what the runtime asks of it: bookworm's is 6.1.
-SUITE = os.environ.get("AISBX_LAB_KERNEL", "forky")
+SUITE = "forky"  # trixie's 6.12 lacks the fast way to catch system calls (seccomp=, Linux 6.16)
+OLD_SUITE = "bookworm"  # Linux 6.1, the oldest there is: what the runtime must not ask for
 RECIPE = "1"  # another word where build() makes something else
 INTERPRETER = b"/lib64/ld-linux-x86-64.so.2\0"
 OWN_INTERPRETER = b"lib/ld-linux-x86-64.so.2"
@@ -32,15 +31,15 @@ def lacks() -> str:
     return f"not installed: {' '.join(missing)} (hint: make setup-lab)" if missing else ""
 
 
-def name() -> str:
-    return f"kernel-{cache.key(SUITE, RECIPE, *MODULES)}"
+def name(suite: str = SUITE) -> str:
+    return f"kernel-{cache.key(suite, RECIPE, *MODULES)}"
 
 
-def build(directory: str) -> None:
+def build(directory: str, suite: str = SUITE) -> None:
     """Fetch Debian's package and put `linux`, its C library and the modules into the directory."""
-    cache.say(f"fetching User-Mode Linux of {SUITE} (about 10 MB)")
+    cache.say(f"fetching User-Mode Linux of {suite} (about 10 MB)")
     scratch = f"{directory}/scratch"
-    apt = debian.Apt(f"{scratch}/apt", SUITE)
+    apt = debian.Apt(f"{scratch}/apt", suite)
     apt("update")
     for package in ("user-mode-linux", "libc6"):
         apt.unpack(package, f"{scratch}/{package}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-GUESTS = ("host", "systemd")
+GUESTS = ("host", "systemd", "old")
 KERNELS = ("debian", "full")
 
 
@@ -42,8 +43,14 @@ def guest(name: str, kernel_name: str = "debian", **fields: Any) -> Iterator[Gue
         raise SystemExit(f"lab: {reason}")
     cache.prune()
     with contextlib.ExitStack() as stack:
-        recipe = full_kernel if kernel_name == "full" else kernel
-        made = stack.enter_context(cache.used(recipe.name(), recipe.build))
+        if name == "old":
+            suite = kernel.OLD_SUITE
+            recipe = kernel.name(suite), functools.partial(kernel.build, suite=suite)
+        elif kernel_name == "full":
+            recipe = full_kernel.name(), full_kernel.build
+        else:
+            recipe = kernel.name(), kernel.build
+        made = stack.enter_context(cache.used(*recipe))
         systemd = name == "systemd"
         top = stack.enter_context(cache.used(root.name(), root.build)) if systemd else "/"
         yield Guest(kernel=made, root=top, systemd=systemd, checkout=CHECKOUT, **fields)
