@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tomllib
 
@@ -11,6 +12,7 @@ from integration import host, needs
 from integration.engines import register as registers
 from integration.engines import rootless
 from integration.engines.conftest import PERSON_ID
+from integration.engines.docker import CGROUP, Daemon
 from integration.runtime import call
 
 DROP_IN = "/etc/containers/containers.conf.d/aisbx.conf"
@@ -25,6 +27,13 @@ version = 2
       conf_dir = "/etc/cni/net.d"
   [plugins."io.containerd.internal.v1.opt"]
     path = "/var/lib/containerd/opt"
+"""
+# Whatever stands there keeps every blank.
+DAEMON_JSON = """\
+{
+\t"debug":   false,
+\t"labels": [ "a=b" ]
+}
 """
 
 
@@ -217,6 +226,48 @@ def test_a_containerd_that_does_not_run_is_told(register, containerd_files):
 
     assert written["check"]["state"] == "left out"
     assert "does not run" in written["check"]["why"]
+
+
+# ---- Docker --------------------------------------------------------------------------------------
+@pytest.fixture
+def daemon(scratch, _no_leaks):
+    """A dockerd that reads /etc/docker/daemon.json, a private one."""
+    reason = host.lacks_program("dockerd", "docker", "containerd")
+    if reason:
+        pytest.skip(reason)
+    with registers.private("/etc/docker") as etc:
+        with open(f"{etc}/daemon.json", "w") as out:
+            out.write(DAEMON_JSON)
+        with contextlib.closing(Daemon(f"{scratch}/dockerd", f"{etc}/daemon.json", {})) as made:
+            made.wait_for("{{json .Runtimes}}", "runc")
+            yield made
+        host.remove_cgroups(CGROUP.removeprefix("/"))
+
+
+def test_docker_runs_a_container_once_it_has_read_daemon_json(register, daemon, program):
+    path = "/etc/docker/daemon.json"
+    register.environment |= daemon.client()
+    early = register.document("docker")
+    daemon.reload()
+    daemon.wait_for("{{json .Runtimes}}", program)
+    again = register.document("docker")
+    images = call(["docker", "images", "--quiet"], env=daemon.client()).ok().out
+    removed = register.document("docker", "--remove")
+    left = host.text_of(path)
+    daemon.close()
+    with contextlib.closing(Daemon(daemon.top, path, {})) as next_daemon:
+        known = next_daemon.wait_for("{{json .Runtimes}}", "runc")
+
+    assert states(early) == {f"{path}.before-aisbx": "written", path: "changed"}
+    assert early["check"]["state"] == "left out"
+    assert "not read daemon.json yet" in early["check"]["why"]
+    assert states(again) == {path: "unchanged"}
+    assert again["check"] == {"state": "passed", "why": ""}
+    assert images == ""
+    assert states(removed) == {path: "changed", f"{path}.before-aisbx": "removed"}
+    assert removed["restart"] == "systemctl restart docker"
+    assert left == DAEMON_JSON
+    assert program not in known
 
 
 # ---- CRI-O ---------------------------------------------------------------------------------------

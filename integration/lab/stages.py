@@ -30,6 +30,7 @@ class Stage:
     tests: tuple[str, ...]
     timeout_s: int
     mark: str = "root"
+    without: tuple[str, ...] = ()
     runs: str = "always"  # or only in the "brief" run of `make test`, or only in the "full" one
 
 
@@ -41,6 +42,7 @@ OF_CGROUPS = tuple(
 OF_OLD_KERNELS = tuple(
     f"integration/lifecycle/test_{topic}.py" for topic in ("exec_birth", "paths", "run")
 )
+OF_DOCKER = ("integration/engines/test_docker.py", "integration/engines/test_docker_systemd.py")
 STAGES = (
     Stage(name="lab", guest="", tests=("integration/lab",), timeout_s=400, mark="lab"),
     Stage(name="cgroups", guest="host", tests=OF_CGROUPS, timeout_s=900, runs="brief"),
@@ -60,10 +62,12 @@ STAGES = (
         name="engines-systemd",
         guest="systemd",
         tests=("integration/engines",),
+        without=OF_DOCKER,
         timeout_s=1800,
         runs="full",
     ),
     Stage(name="old-kernel", guest="old", tests=OF_OLD_KERNELS, timeout_s=900),
+    Stage(name="docker", guest="systemd", tests=OF_DOCKER, timeout_s=1200, runs="full"),
 )
 NAMES = tuple(stage.name for stage in STAGES)
 
@@ -106,7 +110,9 @@ def chosen(names: list[str], of_guest: str, words: list[str], *, brief: bool) ->
 
 
 def pytest_words(stage: Stage, python: str) -> list[str]:
-    return [python, "-B", "-m", "pytest", "-p", "no:cacheprovider", "-m", stage.mark, *stage.tests]
+    ignored = [f"--ignore={path}" for path in stage.without]
+    words = ["-B", "-m", "pytest", "-p", "no:cacheprovider", "-m", stage.mark]
+    return [python, *words, *ignored, *stage.tests]
 
 
 def summary_of(output: str) -> str:

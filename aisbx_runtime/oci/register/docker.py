@@ -56,7 +56,8 @@ def registration(program: str, etc: str, *, remove: bool = False) -> Registratio
     return Registration(
         "docker",
         tuple(changes),
-        restart="systemctl reload docker",
+        # A reload keeps the runtimes that are there when the key `runtimes` is not.
+        restart=f"systemctl {'restart' if remove else 'reload'} docker",
         use="docker run --runtime aisbx IMAGE",
     )
 
