@@ -55,6 +55,9 @@ def give_birth(birth: Birth, at: World, create: CreateSide, init: InitSide) -> i
 def _flags(birth: Birth) -> int:
     flags = 0
     for kind in birth.new:
+        if kind == "ipc" and "user" in birth.new:
+            # mq_overview(7): its root directory is its maker's, who is not mapped yet.
+            continue
         if kind not in _MADE_BY_INIT and not (kind == "time" and birth.time_offsets):
             flags |= TYPES[kind][0]
     return flags

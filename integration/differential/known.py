@@ -209,9 +209,8 @@ MOUNTS = [
         ours="|noexec,nosuid,relatime,ro", theirs="master|(noexec,nosuid,)?relatime,rw",
     ),
     Known(
-        "both", r"@ file:/dev/mqueue",
-        "its root belongs to who made the ipc namespace, before the ids were mapped; it is 1777",
-        ours="directory 1777 65534:65534",
+        "runc", r"@ file:/dev/mqueue", "the queues are those of root of the user namespace",
+        ours="directory 1777 0:0", theirs="directory 1777 0:65534",
     ),
     Known(
         "crun", r"init mount:/(data|dev/shm|run|m|n/deep/er|opt|tmp|srv/x|etc/file) options",

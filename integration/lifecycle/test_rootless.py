@@ -99,3 +99,15 @@ def test_a_program_that_is_missing_is_told(person, bundle):
 
     assert 0 != result.code
     assert "no such file or directory" in result.message
+
+
+@pytest.mark.skipif(
+    os.path.exists("/sys/module/apparmor"), reason="the label can be had where the LSM is"
+)
+def test_an_exec_with_a_label_that_cannot_be_had_says_so(person, bundle):
+    bundle.args("/bin/sleep", "1000").save()
+    person("run", "-d", "-b", bundle.path, bundle.id).ok()
+    result = person("exec", "--apparmor", "tight", bundle.id, "/bin/true")
+
+    assert 0 != result.code
+    assert "apparmor" in result.message

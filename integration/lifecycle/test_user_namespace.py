@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from integration import host
+from integration import host, needs
 from integration.differences import known_of_runc
 
 pytestmark = pytest.mark.skipif(
@@ -171,3 +171,10 @@ def test_a_sysctl_of_the_network_is_set(runtime, mapped):
     mapped.config["linux"]["sysctl"] = {"net.ipv4.ip_forward": "1"}
 
     assert runtime.run(mapped, "cat /proc/sys/net/ipv4/ip_forward").out == "1\n"
+
+
+@needs.ids
+def test_the_message_queues_belong_to_its_root(runtime, bundle):
+    bundle.user_namespace()
+
+    assert runtime.run(bundle, "stat -c '%u %a' /dev/mqueue").ok().out == "0 1777\n"

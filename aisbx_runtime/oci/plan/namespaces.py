@@ -141,6 +141,22 @@ class NewCgroupNamespace:
 
 
 @record
+class NewIpcNamespace:
+    """Make the ipc namespace as root of the new user namespace, to whom its queues then belong."""
+
+    origin: str
+
+    def describe(self) -> str:
+        """Return one line, in the imperative."""
+        return "make a new ipc namespace"
+
+    def apply(self, at: World) -> None:
+        """Unshare. See ipc_namespaces(7)."""
+        del at
+        kernel_namespaces.unshare(kernel_namespaces.TYPES["ipc"][0])
+
+
+@record
 class BringUpLoopback:
     """Bring up `lo` of a new network namespace, which starts down."""
 
@@ -241,6 +257,8 @@ def init_steps(spec: Spec, host: Host) -> list[Step]:
         steps.append(JoinNamespaces(joins, "linux.namespaces"))
     if has_user_namespace(spec):
         steps.append(BecomeContainerRoot("linux.uidMappings"))
+    if is_new(spec, "user") and is_new(spec, "ipc"):
+        steps.append(NewIpcNamespace(_origin(spec, "ipc")))
     if is_new(spec, "cgroup"):
         steps.append(NewCgroupNamespace(_origin(spec, "cgroup")))
     if is_new(spec, "network"):

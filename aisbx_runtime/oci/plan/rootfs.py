@@ -203,6 +203,10 @@ class OpenProc:
         try:
             at.proc_fd = mount.open_tree(AT_FDCWD, "/proc", OPEN_TREE_CLONE)
         except KernelError as error:
+            if error.errno == errno.EPERM:
+                # A plain user who enters a container: its own rights are all that this fd has.
+                at.proc_fd = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+                return
             if error.errno != errno.EINVAL:
                 raise
             # mount_namespaces(7): in a less privileged mount namespace, as podman's without root,
