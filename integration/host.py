@@ -259,6 +259,12 @@ def lacks_systemd() -> str:
     return "" if booted else "systemd does not run on this host"
 
 
+def lacks_guest() -> str:
+    """Return why this machine's own services may not be stopped by a test, or ""."""
+    ours = OUTER_RUN and os.path.exists(f"/proc/self/fd/{OUTER_RUN[0]}/lab/settings")
+    return "" if ours else "this is no guest of the lab, whose services may be stopped"
+
+
 @contextlib.contextmanager
 def systemd_in_reach() -> Iterator[None]:
     """Show the sockets of systemd, of its bus, and of users' in the session's /run."""

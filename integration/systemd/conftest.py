@@ -47,8 +47,6 @@ def new_scope(new_bundle: Callable[[], Bundle]) -> Callable[..., Bundle]:
     def make(**resources: Any) -> Bundle:
         bundle = new_bundle()
         bundle.config["linux"]["cgroupsPath"] = f"system.slice:test:{bundle.id}"
-        # Without inheritable ones runc 1.3 warns, and create is to be silent.
-        del bundle.config["process"]["capabilities"]["ambient"]
         bundle.resources(**resources)
         return bundle
 

@@ -20,7 +20,7 @@ from aisbx_runtime.oci.record import record
 from aisbx_runtime.oci.systemd import bus as buses
 from aisbx_runtime.oci.systemd import instance as instances
 from aisbx_runtime.oci.systemd import scope as scopes
-from aisbx_runtime.oci.systemd.bus import OTHER_MANAGER, CallError
+from aisbx_runtime.oci.systemd.bus import WITHOUT, CallError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def _refused(what: str, hint: str) -> SpecError:
 def plan(spec: Spec, host: Host, container_id: str, systemd: Instance | None) -> CgroupPlan:
     """Return how the container gets its scope. Raises Failure for limits that cannot be had."""
     if systemd is None:
-        raise HostError("there is no systemd for the systemd cgroup manager", hint=OTHER_MANAGER)
+        raise HostError(f"there is no systemd for the systemd cgroup manager ({WITHOUT})")
     unit = unit_of(spec.linux.cgroups_path, container_id, systemd)
     hierarchy = host.hierarchies[0]
     scope_path = below_mount(hierarchy, unit.cgroup)
@@ -246,7 +246,7 @@ class StartScope:
             raise StepError(
                 f"container init is in cgroup {found or '/'}, not in {self.cgroup}",
                 where=self.origin,
-                hint=f"see `systemctl status {self.unit}`, {OTHER_MANAGER}",
+                hint=f"see `systemctl status {self.unit}`",
             )
         # Only now: from here on delete kills what is in there.
         at.own("cgroup", self.path)

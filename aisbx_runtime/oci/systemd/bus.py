@@ -33,7 +33,8 @@ _LOGIN = b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n"
 _ACCEPTED = b"OK "
 _MAX_LINES_BYTES = 16384
 
-OTHER_MANAGER = "or use the cgroupfs manager: --cgroup-manager=cgroupfs"
+# Said at once: engines do not pass hints on, and podman has a flag of this name too.
+WITHOUT = "--cgroup-manager=cgroupfs does without it"
 
 
 class CallError(Exception):
@@ -205,9 +206,9 @@ class Bus:
 
     def _failure(self, why: str) -> HostError:
         return HostError(
-            f"systemd does not answer at {self.address}",
+            f"systemd does not answer at {self.address} ({WITHOUT})",
             why=why,
-            hint=f"see `systemctl status` and `systemctl status dbus`, {OTHER_MANAGER}",
+            hint="see `systemctl status` and `systemctl status dbus`",
         )
 
 

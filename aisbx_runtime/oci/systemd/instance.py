@@ -8,7 +8,7 @@ from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.errors import HostError
 from aisbx_runtime.oci.host import read_text
 from aisbx_runtime.oci.record import record
-from aisbx_runtime.oci.systemd.bus import OTHER_MANAGER, TIMEOUT_S, Bus
+from aisbx_runtime.oci.systemd.bus import TIMEOUT_S, WITHOUT, Bus
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,25 +34,23 @@ def detect(host: Host) -> Instance:
     """Return the systemd that this caller's units belong to. Raises HostError without one."""
     if not host.unified:
         raise HostError(
-            "the systemd cgroup manager needs cgroup v2, and this host has v1",
-            hint="boot with systemd.unified_cgroup_hierarchy=1 (systemd 258 and newer have v2 "
-            f"only), {OTHER_MANAGER}",
+            f"the systemd cgroup manager needs cgroup v2 alone ({WITHOUT})",
+            where="/sys/fs/cgroup",
+            hint="boot with systemd.unified_cgroup_hierarchy=1",
         )
     # sd_booted(3).
     if not os.path.isdir("/run/systemd/system"):
         raise HostError(
-            "the systemd cgroup manager needs a systemd, and none runs here",
+            f"the systemd cgroup manager needs a systemd, and none runs here ({WITHOUT})",
             where="/run/systemd/system",
-            hint="a container without systemd in it, or another init: use the cgroupfs manager "
-            "(--cgroup-manager=cgroupfs)",
+            hint="this is a container without systemd in it, or the init is another",
         )
     user = is_user(host)
     with connect(addresses(user=user)) as bus:
         if not bus.peer_pid():
             raise HostError(
-                f"systemd at {bus.address} is outside of this pid namespace",
-                hint="it would take another process for container init: run the runtime beside "
-                f"it, {OTHER_MANAGER}",
+                f"systemd at {bus.address} is outside of this pid namespace ({WITHOUT})",
+                hint="it would take another process for container init: run the runtime beside it",
             )
         cgroup = _cgroup_of(bus)
         return Instance(user, bus.address, cgroup.removesuffix(_INIT_SCOPE).rstrip("/"))
@@ -99,10 +97,10 @@ def connect(places: tuple[str, ...], *, timeout_s: float = TIMEOUT_S) -> Bus:
         except OSError as error:
             tried.append(f"{address}: {errno.errorcode.get(error.errno or 0, str(error))}")
     raise HostError(
-        "cannot reach systemd over D-Bus",
+        f"cannot reach systemd over D-Bus ({WITHOUT})",
         why="; ".join(tried),
-        hint="start it (systemctl start dbus; for a user, log in by systemd or call loginctl "
-        f"enable-linger, and set XDG_RUNTIME_DIR=/run/user/UID), {OTHER_MANAGER}",
+        hint="systemctl start dbus; for a user: log in by systemd, or call loginctl enable-linger, "
+        "and set XDG_RUNTIME_DIR=/run/user/UID",
     )
 
 

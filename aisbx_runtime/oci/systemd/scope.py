@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from aisbx_runtime.oci.errors import HostError, StepError
-from aisbx_runtime.oci.systemd.bus import MANAGER_PATH, OTHER_MANAGER, SYSTEMD, Bus, CallError
+from aisbx_runtime.oci.systemd.bus import MANAGER_PATH, SYSTEMD, Bus, CallError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def start(bus: Bus, unit: str, properties: tuple[Property, ...]) -> None:
         raise StepError(
             f"systemd could not start {unit}",
             why=f"job: {result}",
-            hint=f"see `systemctl status {unit}` and `journalctl -u {unit}`, {OTHER_MANAGER}",
+            hint=f"see `systemctl status {unit}` and `journalctl -u {unit}`",
         )
 
 
@@ -123,6 +123,4 @@ def _variants(properties: tuple[Property, ...]) -> tuple[Value, ...]:
 
 def cannot(what: str, error: CallError, where: str) -> HostError:
     """Return the failure of a call, as systemd explains it."""
-    return HostError(
-        what, where=where, why=error.why(), hint=f"see `journalctl -u init.scope`, {OTHER_MANAGER}"
-    )
+    return HostError(what, where=where, why=error.why(), hint="see `journalctl -u init.scope`")

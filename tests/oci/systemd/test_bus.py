@@ -177,7 +177,7 @@ def test_a_systemd_that_does_not_know_idle_is_not_told(listener, version, told):
 def failure(one, **options) -> HostError:
     with pytest.raises(HostError) as failed:
         start(one, **options)
-    assert "--cgroup-manager=cgroupfs" in failed.value.hint
+    assert "--cgroup-manager=cgroupfs" in failed.value.what
     assert one.address in failed.value.what
     return failed.value
 

@@ -41,7 +41,7 @@ def test_cgroup_v1_is_refused_with_a_remedy(host):
         instance.detect(host)
 
     assert "systemd.unified_cgroup_hierarchy=1" in failed.value.hint
-    assert "--cgroup-manager=cgroupfs" in failed.value.hint
+    assert "--cgroup-manager=cgroupfs" in failed.value.what
 
 
 @pytest.mark.skipif(os.path.isdir("/run/systemd/system"), reason="systemd runs here")
@@ -49,7 +49,7 @@ def test_a_host_without_systemd_is_told():
     with pytest.raises(HostError, match="none runs here") as failed:
         instance.detect(hosts.UNIFIED)
 
-    assert "--cgroup-manager=cgroupfs" in failed.value.hint
+    assert "--cgroup-manager=cgroupfs" in failed.value.what
 
 
 def test_root_has_the_system_instance(environment):
@@ -123,4 +123,4 @@ def test_the_next_is_tried_and_all_that_failed_are_told(tmp_path):
         f"unix:path={tmp_path}/none: ENOENT; {one.address}: ECONNREFUSED; tcp:a=b: EPROTONOSUPPORT"
         == failed.value.why
     )
-    assert "--cgroup-manager=cgroupfs" in failed.value.hint
+    assert "--cgroup-manager=cgroupfs" in failed.value.what
