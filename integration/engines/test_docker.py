@@ -25,8 +25,9 @@ def docker_session(image_tar, scratch, program):
 def docker(docker_session, _no_leaks):
     yield docker_session
     docker_session.clean()
-    # Containers are in cgroups below the one that dockerd makes for all.
-    _no_leaks.cgroups.update(f"{top}{CGROUP}" for top in set(host.hierarchies().values()))
+    # The cgroups below which containers, and steps of a build, are: runc keeps both.
+    for top in set(host.hierarchies().values()):
+        _no_leaks.cgroups.update((f"{top}{CGROUP}", f"{top}{CGROUP}/buildkit"))
 
 
 # ---- run -----------------------------------------------------------------------------------------

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from integration import host, needs
-from integration.engines.docker import IMAGE, serving
+from integration.engines.docker import serving
 from integration.systemd import units
 
 MB = 1 << 20
@@ -26,13 +28,21 @@ def docker(docker_session, _no_leaks):
     # systemd keeps a slice for as long as it likes.
     _no_leaks.cgroups.add(f"{units.TOP}/{SLICE}")
 
-    assert units.left() <= {SLICE}
+
+def unit_of(docker, container):
+    return f"docker-{docker.inspect(container, '{{.Id}}')}.scope"
+
+
+def wait_until_forgotten(unit):
+    deadline = time.monotonic() + units.WAIT_S
+    while units.shown(unit, "LoadState") != {"LoadState": "not-found"}:
+        assert time.monotonic() < deadline, units.systemctl("status", unit)
 
 
 @needs.controllers("memory", "cpu", "pids")
 def test_a_container_is_a_scope_with_its_limits(docker):
     container = docker.up("--memory=64m", "--memory-swap=64m", "--cpus=0.5", "--pids-limit=50")
-    unit = f"docker-{docker.inspect(container, '{{.Id}}')}.scope"
+    unit = unit_of(docker, container)
     told = units.shown(unit, "MemoryMax", "TasksMax", "Slice")
 
     assert docker.cgroup(container) == f"/{SLICE}/{unit}"
@@ -46,7 +56,7 @@ def test_a_container_is_a_scope_with_its_limits(docker):
 @needs.controllers("memory", "pids")
 def test_update_tells_systemd_as_well(docker):
     container = docker.up("--memory=64m", "--memory-swap=64m")
-    unit = f"docker-{docker.inspect(container, '{{.Id}}')}.scope"
+    unit = unit_of(docker, container)
     docker("update", "--memory=96m", "--memory-swap=96m", "--pids-limit=70", container).ok()
 
     assert docker.limit(container, "memory.max") == str(96 * MB)
@@ -73,11 +83,21 @@ def test_pause_and_unpause(docker):
 
 
 @needs.controllers("memory")
-def test_a_memory_limit_kills(docker):
+def test_a_memory_limit_kills_and_the_failed_scope_is_forgotten(docker):
     # Docker does not learn why, with runc neither: systemd ends the scope first.
-    assert docker.run("--memory=16m", IMAGE, "tail", "-c", "200000000", "/dev/zero").code == 137
+    container = docker.up("--memory=16m", command=("tail", "-c", "200000000", "/dev/zero"))
+    unit = unit_of(docker, container)
+    code = docker("wait", container).ok().out
+    docker("rm", container).ok()
+
+    assert code == "137\n"
+    wait_until_forgotten(unit)
 
 
-def test_run_returns_the_exit_code_and_leaves_no_scope(docker):
-    assert docker.run(IMAGE, "sh", "-c", "exit 3").code == 3
-    assert units.left() <= {SLICE}
+def test_a_container_that_ends_leaves_no_scope(docker):
+    container = docker.up(command=("sh", "-c", "exit 3"))
+    unit = unit_of(docker, container)
+    code = docker("wait", container).ok().out
+
+    assert code == "3\n"
+    wait_until_forgotten(unit)
