@@ -25,7 +25,7 @@ AS_ROOT = $(if $(filter 0,$(UID)),,sudo)
 SOURCES = aisbx_runtime tests $(wildcard integration benchmarks)
 
 .PHONY: .venv help setup setup-run setup-lab setup-test build install uninstall run test check format \
-	test-unit test-root test-security test-users test-engines test-lab test-lab-brief \
+	test-unit test-root test-security test-users test-engines test-load test-lab test-lab-brief \
 	lab-shell fuzz coverage bench conformance clean
 .DEFAULT_GOAL := help
 
@@ -91,6 +91,9 @@ fuzz: .venv ## odd files and command lines, with real runs (root; FACTOR= times 
 
 test-engines: .venv ## podman, containerd and buildah on top of the runtime (root)
 	$(AS_ROOT) env PATH="$$PATH" $(PYTEST) -p no:cacheprovider -m root $(or $(TESTS),integration/engines)
+
+test-load: .venv ## 1000 lives of containers, 200 containers at once, accidents (root; LIVES=, AT_ONCE=)
+	$(AS_ROOT) env PATH="$$PATH" AISBX_LOAD_CYCLES=$(or $(LIVES),1000) AISBX_LOAD_CONTAINERS=$(or $(AT_ONCE),200) $(PYTEST) -p no:cacheprovider -m root --timeout=0 $(OPTIONS) integration/load integration/engines/test_load.py
 
 test-lab: .venv setup-lab ## the tests on unified cgroup v2, with and without systemd, in guests (root; OPTIONS='--guest systemd', TESTS=)
 	@$(MAKE) --no-print-directory build

@@ -33,6 +33,8 @@ FACTS = "facts.json"
 CONFIG = "config.json"
 HANDLES = "handles"
 START_SOCKET = "start.sock"
+# What a create that was killed before it had facts may have left.
+_EARLY_FILES = frozenset({CONFIG, f"{CONFIG}.new", f"{FACTS}.new", HANDLES, START_SOCKET})
 
 
 def root_directory(option: str | None) -> str:
@@ -136,12 +138,18 @@ class Container:
             raise kernel_error(error.errno or 0, "write", f"{self.path}/{name}") from None
 
     def facts(self) -> Facts:
-        """Return what is stored. Raises StateError if it is not readable any more."""
+        """Return what is stored. Raises StateError if it is not readable, or another runtime's."""
         try:
             value = jsontext.parse(self.read(FACTS).decode())
         except FileNotFoundError:
             # Killed between the reservation and the first facts: an empty container.
-            return Facts({})
+            if _EARLY_FILES.issuperset(os.listdir(self.dir_fd)):
+                return Facts({})
+            raise StateError(
+                f"container {self.id} was made by another runtime",
+                where=self.path,
+                hint="choose another state directory with --root: each runtime has its own",
+            ) from None
         except (OSError, ValueError, RecursionError) as error:
             raise StateError(
                 f"container {self.id} is damaged: its facts cannot be read",

@@ -283,3 +283,14 @@ def test_locks_are_those_of_flock(root, container):
     with pytest.raises(BlockingIOError):
         fcntl.flock(other.dir_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     other.close()
+
+
+@pytest.mark.parametrize("name", ["state.json", "exec.fifo", "status"])
+def test_a_state_of_another_runtime_is_not_taken_for_an_empty_one(container, name):
+    with open(f"{container.path}/{name}", "w") as file:
+        file.write("{}")
+
+    with pytest.raises(StateError) as caught:
+        container.facts()
+
+    assert caught.value.where == container.path
