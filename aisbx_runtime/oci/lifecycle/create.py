@@ -25,6 +25,7 @@ from aisbx_runtime.oci.lifecycle import bundle as bundles
 from aisbx_runtime.oci.lifecycle.delete import (
     kill_cgroup,
     remove_cgroups,
+    remove_mounts,
     remove_resctrl_groups,
     run_poststop,
 )
@@ -320,6 +321,7 @@ def undo(request: Request, container: Container, at: ContainerWorld, error: Base
         if not facts.flag("own_pid_namespace"):
             # What hooks have left running there; the death of init has taken nobody along.
             kill_cgroup(container, facts)
+        remove_mounts(container)
         remove_cgroups(container, facts)
         remove_resctrl_groups(container, failed=True)
         container.remove()

@@ -49,6 +49,7 @@ def destroy(container: Container, facts: Facts) -> list[str]:
     Returns what is worth a warning.
     """
     kill(container, facts)
+    remove_mounts(container)
     remove_cgroups(container, facts)
     remove_resctrl_groups(container, failed=not facts.flag("complete"))
     _remove_files(container)
@@ -157,6 +158,15 @@ def _stop_scope(container: Container, facts: Facts, own: list[str]) -> None:
     except Failure:
         if os.path.isdir(path):
             raise
+
+
+def remove_mounts(container: Container) -> None:
+    """Unmount what create has mounted where others see it. Raises Failure."""
+    own = container.owned("mount")
+    if own:
+        from aisbx_runtime.oci.plan import shared_mounts
+
+        shared_mounts.remove(own)
 
 
 def remove_resctrl_groups(container: Container, *, failed: bool) -> None:

@@ -118,7 +118,7 @@ def _spec(container: Container, path: str, *, user_path: str) -> Spec:
     validate_linux.mount_mappings_can_be_made(spec, document)
     try:
         refuse.check(spec)
-        rootfs.check(spec)
+        rootfs.check_mount_namespace(spec)
     except Failure as failure:
         failure.where = path
         raise

@@ -170,7 +170,7 @@ def _needs_proc(spec: Spec) -> bool:
 def _confine(spec: Spec, process_: Process) -> list[Step]:
     return [
         # The terminal before the root or /dev is read-only: /dev/console may have to be made.
-        *terminal.steps(process_, console=rootfs.has_mount_namespace(spec)),
+        *terminal.steps(process_, console=rootfs.has_mounts(spec)),
         *mounts.late_steps(spec),
         *rootfs.confine_steps(spec),
         # Names and sysctls before /proc/sys becomes read-only.

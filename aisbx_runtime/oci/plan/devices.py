@@ -21,7 +21,7 @@ from aisbx_runtime.oci.kernel.path import (
     openat2,
     split,
 )
-from aisbx_runtime.oci.plan import mounts, namespaces
+from aisbx_runtime.oci.plan import mounts, namespaces, rootfs
 from aisbx_runtime.oci.record import record
 from aisbx_runtime.oci.spec.model import Device
 
@@ -218,7 +218,7 @@ def wanted(spec: Spec) -> list[tuple[Device, str]]:
 
 def check(spec: Spec, host: Host) -> None:
     """Refuse nodes that would stay bound in a mount namespace of others. Raises Failure."""
-    if not (namespaces.is_new(spec, "mount") or is_dev_bound(spec)) and binds_devices(spec, host):
+    if not (rootfs.has_mounts(spec) or is_dev_bound(spec)) and binds_devices(spec, host):
         raise Failure(
             "the devices of /dev need a new mount namespace: none can be made here, and bound "
             "ones would stay outside of the container",

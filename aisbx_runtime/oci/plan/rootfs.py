@@ -239,8 +239,26 @@ def has_mount_namespace(spec: Spec) -> bool:
     return namespaces.is_new(spec, "mount")
 
 
+def shares_mounts(spec: Spec) -> bool:
+    """Tell whether the container is to have mounts of its own in the runtime's mount namespace."""
+    # A user namespace would have no right to them.
+    private = namespaces.is_private(spec, "mount") or namespaces.has_user_namespace(spec)
+    return not private and bool(spec.mounts or spec.root.readonly)
+
+
+def has_mounts(spec: Spec) -> bool:
+    """Tell whether what is mounted for the container goes with it."""
+    return has_mount_namespace(spec) or shares_mounts(spec)
+
+
 def check(spec: Spec) -> None:
     """Refuse what would change the mounts of somebody else. Raises Failure."""
+    if not has_mounts(spec):
+        check_mount_namespace(spec)
+
+
+def check_mount_namespace(spec: Spec) -> None:
+    """Refuse mounts where the container has no new mount namespace for them. Raises Failure."""
     if has_mount_namespace(spec):
         return
     asked = {
@@ -260,10 +278,14 @@ def check(spec: Spec) -> None:
 
 def host_steps(spec: Spec, bundle: str) -> list[Step]:
     """Return what the runtime prepares before container init is born."""
-    if not has_mount_namespace(spec):
-        return []
     path = path_of(spec, bundle)
-    return [CloneRootfs(path, inherited(spec), "root.path")]
+    if has_mount_namespace(spec):
+        return [CloneRootfs(path, inherited(spec), "root.path")]
+    if not shares_mounts(spec):
+        return []
+    from aisbx_runtime.oci.plan import shared_mounts
+
+    return [CloneRootfs(path, mount.MS_PRIVATE, "root.path"), *shared_mounts.host_steps(path)]
 
 
 def path_of(spec: Spec, bundle: str) -> str:
@@ -281,6 +303,10 @@ def inherited(spec: Spec) -> int:
 
 def attach_steps(spec: Spec, bundle: str) -> list[Step]:
     """Return how container init gets hold of the root."""
+    if shares_mounts(spec):
+        from aisbx_runtime.oci.plan import shared_mounts
+
+        return shared_mounts.attach_steps()
     if not has_mount_namespace(spec):
         return [OpenRoot(path_of(spec, bundle), "root.path")]
     return [

@@ -25,6 +25,7 @@ from aisbx_runtime.oci.plan.rootfs import (
     PivotRoot,
     SetRootPropagation,
 )
+from aisbx_runtime.oci.plan.shared_mounts import CoverRootfs, TakeCover
 from aisbx_runtime.oci.plan.step import World
 from aisbx_runtime.oci.spec.model import Linux, Mount, Namespace, Root, Spec
 from tests.oci.forked import forked, mount_tmpfs, mounts_at
@@ -32,6 +33,7 @@ from tests.oci.world import apply, world
 
 root = pytest.mark.root
 NEW = (Namespace("mount"),)
+JOINED = (Namespace("mount", "/proc/1/ns/mnt"),)
 
 
 def spec(*, path="rootfs", readonly=False, namespaces=NEW, **linux) -> Spec:
@@ -80,10 +82,16 @@ def test_without_one_it_is_opened_and_entered_by_chroot(namespaces):
 @pytest.mark.parametrize(
     ("name", "asked"),
     [
-        ("mounts", Spec("1.2.1", Root("r"), mounts=(Mount("/x", "tmpfs"),))),
+        (
+            "mounts",
+            Spec(
+                "1.2.1", Root("r"), mounts=(Mount("/x", "tmpfs"),), linux=Linux(namespaces=JOINED)
+            ),
+        ),
         ("linux.maskedPaths", spec(namespaces=(), masked_paths=("/m",))),
         ("linux.readonlyPaths", spec(namespaces=(), readonly_paths=("/m",))),
-        ("root.readonly", spec(namespaces=(), readonly=True)),
+        ("root.readonly", spec(namespaces=JOINED, readonly=True)),
+        ("root.readonly", spec(namespaces=(Namespace("user"),), readonly=True)),
     ],
 )
 def test_without_one_nothing_that_changes_mounts_is_done(name, asked):
@@ -91,6 +99,18 @@ def test_without_one_nothing_that_changes_mounts_is_done(name, asked):
         rootfs.check(asked)
 
     assert caught.value.what.startswith(f"{name} needs a new mount namespace")
+
+
+def test_in_the_mounts_of_the_host_all_lies_below_one_that_is_journalled():
+    asked = spec(namespaces=(), readonly=True)
+    rootfs.check(asked)
+
+    assert [
+        CloneRootfs("/b/rootfs", mount.MS_PRIVATE, "root.path"),
+        CoverRootfs("/b/rootfs", "root.path"),
+    ] == rootfs.host_steps(asked, "/b")
+    assert [TakeCover("root.path")] == rootfs.attach_steps(asked, "/b")
+    assert [ChangeRoot("linux.namespaces")] == rootfs.pivot_steps(asked, no_pivot=False)
 
 
 def test_with_one_everything_is_let_through():
