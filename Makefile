@@ -26,7 +26,7 @@ SOURCES = aisbx_runtime tests $(wildcard integration benchmarks)
 
 .PHONY: .venv help setup setup-run setup-lab setup-test build install uninstall run test check format \
 	test-unit test-root test-security test-users test-engines test-load test-lab test-lab-brief \
-	lab-shell fuzz coverage bench conformance clean
+	lab-shell fuzz coverage bench bench-lab conformance clean
 .DEFAULT_GOAL := help
 
 help: ## list the supported targets
@@ -115,6 +115,10 @@ coverage: .venv ## unit tests with coverage of lines and branches
 bench: setup-test ## speed and memory side by side with runc (root)
 	@$(MAKE) --no-print-directory build
 	$(AS_ROOT) $(VENV)/python -B benchmarks/run.py
+
+bench-lab: .venv setup-lab ## ratios to runc on unified cgroup v2 with podman, in the guest with systemd (root; OPTIONS='--rounds 20')
+	@$(MAKE) --no-print-directory build
+	$(AS_ROOT) env PATH="$$PATH" $(VENV)/python -B -m integration.lab run --guest systemd --timeout 1500 -- python3 -B -m benchmarks.lab $(OPTIONS)
 
 conformance: ## OCI's validation programs and runc's bats suite, ours beside runc (root; OPTIONS=)
 	@sh setup/packages.sh build conformance

@@ -257,12 +257,8 @@ def main() -> int:
     return 0
 
 
-def report(figures: list[Figure], memory: int, *, tiny: bool, as_json: bool) -> None:
-    rows = [figure.row() for figure in figures]
-    if as_json:
-        result = {"figures": rows, "waiting_private_kb": memory, "runs_within_4_mib": tiny}
-        print(json.dumps(result, indent=2))
-        return
+def table(rows: list[dict[str, object]]) -> None:
+    """Print the figures."""
     print(f"{'':<26}{'control':<22}{'ours':>8}{'control':>9}{'minima':>8}{'medians':>9}{'goal':>7}")
     for row in rows:
         print(
@@ -270,6 +266,15 @@ def report(figures: list[Figure], memory: int, *, tiny: bool, as_json: bool) -> 
             f"{row['control_min_ms']:>9}{row['ratio_of_minima']:>8}"
             f"{row['ratio_of_medians']:>9}{row['goal']:>7}"
         )
+
+
+def report(figures: list[Figure], memory: int, *, tiny: bool, as_json: bool) -> None:
+    rows = [figure.row() for figure in figures]
+    if as_json:
+        result = {"figures": rows, "waiting_private_kb": memory, "runs_within_4_mib": tiny}
+        print(json.dumps(result, indent=2))
+        return
+    table(rows)
     print(f"a created container that waits: {memory} kB of private memory (goal 300)")
     print(f"memory.limit of 4 MiB with a static true: {'runs' if tiny else 'does not run'}")
 
