@@ -215,7 +215,7 @@ def test_device_rules_hold(runtime, bundle):
     bundle.all_capabilities("CAP_MKNOD")
     script = (
         "mknod /tmp/full c 1 7 2>/dev/null && cat /dev/kmsg >/dev/null 2>&1; "
-        "head -c 1 /dev/zero | wc -c; mknod /tmp/kmsg c 1 11 && cat /tmp/kmsg"
+        "head -c 1 /dev/zero | wc -c; mknod /tmp/kmsg c 1 11 && : </tmp/kmsg"
     )
     result = runtime.run(bundle, script)
 
@@ -229,7 +229,7 @@ def test_device_rules_hold_after_systemd_was_reloaded(runtime, bundle):
     bundle.resources(devices=[{"allow": False, "access": "rwm"}])
     container = runtime.started(bundle)
     systemctl("daemon-reload").ok()
-    result = container.exec("/bin/sh", "-c", "mknod /tmp/kmsg c 1 11 && head -c 1 /tmp/kmsg")
+    result = container.exec("/bin/sh", "-c", "mknod /tmp/kmsg c 1 11 && : </tmp/kmsg")
 
     assert result.code != 0
     assert "ermitted" in result.err
@@ -439,6 +439,22 @@ def test_a_runtime_that_is_killed_leaves_no_unit_and_its_container_can_be_delete
     assert not os.path.exists(f"{runtime.root}/{bundle.id}")
 
 
+@pytest.mark.parametrize("part", range(1, 11))
+def test_a_create_that_is_killed_at_any_moment_leaves_no_unit(runtime, bundle, part):
+    # Tenths of what one takes here.
+    begin = time.monotonic()
+    runtime.create(bundle).delete("--force").ok()
+    takes_s = time.monotonic() - begin
+    words = runtime.argv("create", "--bundle", bundle.path, bundle.id)
+    with subprocess.Popen(words, stdin=subprocess.DEVNULL) as process:
+        time.sleep(takes_s * part / 10)
+        process.kill()
+    runtime("delete", "--force", bundle.id).ok()
+
+    assert set() == units.left()
+    assert not units.exists(cgroup_of_bundle(bundle))
+
+
 def pids_named(*words) -> list[int]:
     found = []
     for name in os.listdir("/proc"):
@@ -465,6 +481,26 @@ def test_a_scope_that_is_in_use_is_refused_and_lives_on(runtime, bundle, new_sco
     assert unit_of(bundle) in result.message or "cgroup" in result.message
     assert "running" == container.status
     assert cgroup_of_bundle(bundle) == cgroup_of(container.pid)
+
+
+def test_a_cgroup_that_somebody_else_has_made_there_is_refused_and_left_alone(runtime, bundle):
+    if "aisbx" not in runtime.name:
+        pytest.skip("with the peers systemd takes it over")
+    path = f"{units.TOP}{cgroup_of_bundle(bundle)}"
+    os.mkdir(path)
+    with subprocess.Popen(["sleep", "1000"]) as process:
+        try:
+            with open(f"{path}/cgroup.procs", "w") as out:
+                out.write(str(process.pid))
+            result = runtime.try_create(bundle)
+            alive = process.poll() is None
+        finally:
+            process.kill()
+    os.rmdir(path)
+
+    assert result.code != 0
+    assert "is not empty" in result.message
+    assert alive
 
 
 def test_a_leftover_that_failed_is_taken_over(runtime, bundle):

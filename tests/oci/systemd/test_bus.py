@@ -162,6 +162,11 @@ def test_properties_are_set_until_the_unit_ends_and_waited_for(listener):
     assert (UNIT, True, (("TasksMax", ("t", 5)),)) == one.calls[0].body
 
 
+def test_what_comes_behind_properties_is_answered_before_they_count_as_set(listener):
+    with pytest.raises(HostError), Bus(listener(direct=True, Ping=b"").address, SHORT_S) as bus:
+        scope.set_properties(bus, UNIT, (("TasksMax", "t", 5),))
+
+
 @pytest.mark.parametrize(
     ("version", "told"), [("251.4-1", []), ("252.39-1~deb12u1", ["CPUWeight"]), ("v245", [])]
 )
