@@ -257,7 +257,8 @@ spec:
     image: localhost/box:latest
     imagePullPolicy: Never
     command: [/bin/sh, -c, "hostname; id -u; cat /etc/settings/word; echo; \
-touch /x || echo read-only; echo done >/shared/done; exec sleep 1000"]
+grep -q '^[^ ]* / [^ ]* ro,' /proc/mounts && echo read-only; \
+echo done >/shared/done; exec sleep 1000"]
     securityContext: {runAsUser: 1000, readOnlyRootFilesystem: true}
     volumeMounts:
     - {name: settings, mountPath: /etc/settings}
