@@ -1,12 +1,14 @@
-"""Things on the host that several lifecycle tests mount or bind."""
+"""Things on the host that several lifecycle tests mount, bind or run."""
 
 from __future__ import annotations
 
+import glob
 import os
 
 import pytest
 
-from integration import host
+from integration import criu, host
+from integration.checkpoints import Checkpoints
 
 
 def _needs_rights():
@@ -40,3 +42,21 @@ def nested(_no_leaks, scratch):
     host.umount(f"{path}/below")
     host.umount(path)
     os.rmdir(path)
+
+
+@pytest.fixture(scope="session")
+def bin_directory():
+    reason = host.lacks_program("mmdebstrap")
+    if reason:
+        pytest.skip(reason)
+    return criu.build()
+
+
+@pytest.fixture
+def checkpoints(runtime, bundle, bin_directory, expected_processes):
+    before = set(glob.glob("/tmp/.criu*"))
+    yield Checkpoints(runtime, bundle, bin_directory)
+    # A counter writes while its bundle is removed.
+    runtime.clean(expected_processes)
+
+    assert before == set(glob.glob("/tmp/.criu*"))
