@@ -245,6 +245,11 @@ MOUNTS = [
 
 PROCESS = [
     Known(
+        "both", r"@ status\.SigIgn", "signals that make(1) has ignored (its posix_spawn ignores "
+        "32 and 33, which are glibc's own) are as the kernel starts a program",
+        ours="0+", theirs="0*[0-3]80000000", sometimes=True,
+    ),
+    Known(
         "both", r"@ dumpable",
         "the capabilities that root gets by execve(2) came with the stub's, so that the program's "
         "own is no gain and leaves it dumpable; without that it is as its owner, root",

@@ -21,7 +21,8 @@ MS_REMOUNT, MS_RDONLY = 32, 1  # linux/mount.h
 APPLETS = ["sh", "true", "cat", "id", "sleep", "hostname", "mount", "ls", "readlink", "head"]
 
 
-@pytest.fixture(scope="package")
+# Not for the package: this directory is none to pytest, and it would last until the session ends.
+@pytest.fixture(scope="module")
 def _read_only_machine(_isolation: None) -> Iterator[None]:
     """Whatever config.json says, the files of the machine cannot be written."""
     mounts_fd, directory = os.open("/proc/self/ns/mnt", os.O_RDONLY), os.getcwd()
@@ -35,7 +36,7 @@ def _read_only_machine(_isolation: None) -> Iterator[None]:
     os.chdir(directory)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def small(template: Template) -> Template:
     made = Template.__new__(Template)
     made.path, made.busybox, made.applets = template.path, template.busybox, APPLETS
