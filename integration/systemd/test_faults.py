@@ -12,7 +12,7 @@ import pytest
 from integration import host
 from integration.runtime import PATH, call
 from integration.systemd import units
-from integration.systemd.units import cgroup_of, systemctl
+from integration.systemd.units import cgroup_of
 
 SOCKETS = ("/run/systemd/private", "/run/dbus/system_bus_socket")
 REMEDY = "--cgroup-manager=cgroupfs"
@@ -45,21 +45,6 @@ def silent(scratch):
 def ours_only(runtime):
     if "aisbx" not in runtime.name:
         pytest.skip("the peers say it in other words, or not at all")
-
-
-@pytest.mark.skipif("host.lacks_guest()", reason="no guest of the lab: its bus may not be stopped")
-def test_a_container_is_made_while_the_bus_is_down(runtime, bundle):
-    systemctl("stop", "dbus.socket", "dbus.service")
-    try:
-        container = runtime.create(bundle)
-        found = cgroup_of(container.pid)
-        container.delete("--force").ok()
-    finally:
-        systemctl("start", "dbus.socket", "dbus.service").ok()
-        # Those of users do not come back to the bus by themselves.
-        systemctl("try-restart", "user@*.service").ok()
-
-    assert f"/system.slice/test-{bundle.id}.scope" == found
 
 
 def test_a_container_is_made_over_the_bus_where_systemds_own_socket_is_not(runtime, bundle):

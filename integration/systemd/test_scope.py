@@ -421,19 +421,22 @@ def test_a_hook_that_fails_leaves_no_unit(runtime, bundle):
 
 
 def test_a_runtime_that_is_killed_leaves_no_unit_and_its_container_can_be_deleted(runtime, bundle):
-    bundle.hook("createRuntime", "/bin/sleep", "1000")
+    note = f"{bundle.path}/hook"
+    script = f"echo $$ >{note}.new && mv {note}.new {note} && exec sleep 1000"
+    bundle.hook("createRuntime", "/bin/sh", "-c", script)
     bundle.save()
     runtime.made.append(bundle.id)
     words = runtime.argv("create", "--bundle", bundle.path, bundle.id)
     with subprocess.Popen(words, stdin=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + units.WAIT_S
-        while not units.listed():
+        while not os.path.exists(note):
             assert time.monotonic() < deadline
             time.sleep(0.02)
+        there = units.listed()
         process.send_signal(signal.SIGKILL)
-    for pid in pids_named("sleep", "1000"):
-        os.kill(pid, signal.SIGKILL)
+    os.kill(int(host.text_of(note)), signal.SIGKILL)
 
+    assert {unit_of(bundle)} == there
     assert set() == units.left()
     runtime("delete", "--force", bundle.id).ok()
     assert not os.path.exists(f"{runtime.root}/{bundle.id}")
@@ -453,20 +456,6 @@ def test_a_create_that_is_killed_at_any_moment_leaves_no_unit(runtime, bundle, p
 
     assert set() == units.left()
     assert not units.exists(cgroup_of_bundle(bundle))
-
-
-def pids_named(*words) -> list[int]:
-    found = []
-    for name in os.listdir("/proc"):
-        try:
-            text = host.text_of(f"/proc/{name}/cmdline") if name.isdigit() else ""
-        except OSError:
-            continue
-        if text.split("\0")[:-1][-len(words) :] == list(words) or (
-            [os.path.basename(word) for word in text.split("\0")[:-1]] == list(words)
-        ):
-            found.append(int(name))
-    return found
 
 
 # ---- names that are in use -----------------------------------------------------------------------
