@@ -31,13 +31,14 @@ def test_any_config_runs_or_is_refused_and_leaves_nothing(ground, text, foretell
     path = ground.bundle.path
     foretold = ground.call(foretell, path)
     created = ground.call("create", "--bundle", path, ground.id)
+    status = ""
     if created.code == 0:
-        state = json.loads(ground.call("state", ground.id).out)
-        assert ("created", ground.id) == (state["status"], state["id"])
+        status = json.loads(ground.call("state", ground.id).out)["status"]
         ground.call("start", ground.id)
         ground.call("kill", "--all", ground.id, "KILL")
     ground.delete()
 
+    assert status in {"", "created"}
     if foretold.code:
         assert (created.code, created.message) == (1, foretold.message)
     elif created.code:
