@@ -12,8 +12,8 @@ One JSON object per packet of a SEQPACKET socket pair. Nothing in the code may c
 | runs prestart, createRuntime; -> go      | waits                                             |
 |                                          | createContainer hooks; pivot; confine; process    |
 | sends it to who listens, if there is one | <- listener, and its fd                           |
-| waits for the end of the channel         | <- ready                                          |
-| end: the stub waits; limits; facts       | becomes the stub: execveat closes the channel     |
+| waits for the stub                       | <- ready                                          |
+| the stub waits; limits; facts            | <- stub: the stub itself, when it runs            |
 | reports it; undo; exits 1                | <- failed {what, where, why, hint}, at any time   |
 | "init died": status, OOM count           | (end without `ready`)                             |
 """
@@ -31,11 +31,17 @@ if TYPE_CHECKING:
     from aisbx_runtime.oci.errors import Failure
 
 _PACKET_BYTES = 1 << 17
+# From the end of its channel to the end of a process that dies.
+_DEATH_MS = 200
 _FD_BYTES = 4  # of x86-64 and aarch64, both little-endian: an int
 
 
 class InitDied(Exception):  # noqa: N818  (not an error yet: create finds out why)
     """The channel ended before container init was ready."""
+
+
+class StubDied(InitDied):
+    """The channel ended after container init was ready, and before the stub ran."""
 
 
 class _Side:
@@ -45,6 +51,10 @@ class _Side:
     def close(self) -> None:
         """Close this end."""
         self._socket.close()
+
+    def fileno(self) -> int:
+        """Return the fd of this end."""
+        return self._socket.fileno()
 
     def _send(self, **message: object) -> None:
         self._socket.send(jsontext.dump(message).encode())
@@ -96,8 +106,25 @@ class CreateSide(_Side):
             raise _out_of_turn(kind)
         return int.from_bytes(control[0][2], "little")
 
+    def wait_for_stub(self, pidfd: int) -> None:
+        """Return when init, whose `pidfd` it is, has become the stub and runs.
+
+        Raises the Failure that it reports instead, and StubDied: its limits may leave too little to
+        execute anything, which is fatal once the channel may be closed (execve(2), SIGKILL).
+        """
+        try:
+            self.expect("stub")
+        except InitDied:
+            # The container's filter, when it is installed already, may refuse write(2).
+            import select
+
+            poll = select.poll()
+            poll.register(pidfd, select.POLLIN)
+            if poll.poll(_DEATH_MS):
+                raise StubDied from None
+
     def wait_for_end(self) -> None:
-        """Return when init has become the stub. Raises the Failure that it reports instead."""
+        """Return when the child has become another program. Raises the Failure that it reports."""
         message = self._receive()
         if message:
             raise errors.from_wire(_texts(message.get("failure")))

@@ -88,7 +88,9 @@ def main(job: Job, at: World, channel: InitSide) -> NoReturn:
             connection_fd = accept(job.start_fd)
             _run_start_hooks(job, at)
             start_fd, kind = connection_fd, kind | CONNECTED
-        _become_stub(job, at, start_fd, kind)
+        # After startContainer hooks create has gone.
+        told_fd = -1 if job.start_hooks else channel.fileno()
+        _become_stub(job, at, start_fd, kind, told_fd)
     except BaseException as error:  # noqa: BLE001  (the one place)
         failure = _failure(error, job, place)
         if connection_fd >= 0:
@@ -132,18 +134,18 @@ def _run_start_hooks(job: Job, at: World) -> None:
         raise StepError("cannot run the startContainer hooks", why=why_of(error)) from None
 
 
-def _become_stub(job: Job, at: World, start_fd: int, kind: int) -> None:
+def _become_stub(job: Job, at: World, start_fd: int, kind: int, told_fd: int) -> None:
     # The stub holds no host file: /proc/self/exe of what enters the container is a sealed memfd
     # (CVE-2019-5736), and the interpreter's memory is gone with the execve.
     filter_fd = at.filter_fd if _filter_is_left(job, at) else -1
-    for fd in (start_fd, filter_fd):
+    for fd in (start_fd, filter_fd, told_fd):
         if fd >= 0:
             # Not ioctl(2), as os.set_inheritable: the container's filter may refuse it already.
             fcntl.fcntl(fd, fcntl.F_SETFD, 0)
-    numbers = f"{kind},{start_fd},{filter_fd},{job.filter_flags},{job.keep_fds},{at.carried}"
+    numbers = (*(kind, start_fd, filter_fd, job.filter_flags, job.keep_fds, at.carried, told_fd),)
     args = [
         _MAGIC,
-        numbers.encode(),
+        ",".join(map(str, numbers)).encode(),
         os.fsencode(at.program),
         job.label.encode(),
         *[os.fsencode(arg) for arg in job.process.args],

@@ -276,3 +276,15 @@ def test_the_last_of_two_variables_counts(runtime, bundle):
     lines = container.exec("/bin/env", flags=["--env", "PATH=/usr/bin:/bin"]).ok().lines
 
     assert ["PATH=/usr/bin:/bin", "A=2", "HOME=/"] == lines
+
+
+@pytest.mark.parametrize(("name", "value"), [("CPU", 0), ("AS", 1), ("STACK", 0), ("NOFILE", 0)])
+def test_a_limit_that_lets_nothing_run_fails_create(runtime, bundle, name, value):
+    # execve(2): with too little of them it is fatal, and not refused.
+    limit = {"type": f"RLIMIT_{name}", "soft": value, "hard": value}
+    bundle.config["process"]["rlimits"] = [limit]
+    result = runtime.try_create(bundle)
+
+    known_of_runc(runtime, "create does not notice; start fails", seen=result.code == 0)
+    assert result.code != 0
+    assert "process.rlimits" in result.message or runtime.name == "runc"

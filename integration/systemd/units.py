@@ -47,3 +47,18 @@ def value(cgroup: str, file: str) -> str:
 
 def exists(cgroup: str) -> bool:
     return os.path.isdir(f"{TOP}{cgroup}")
+
+
+def unit_of(bundle) -> str:
+    return f"test-{bundle.id}.scope"
+
+
+def cgroup_of_bundle(bundle) -> str:
+    return f"/system.slice/{unit_of(bundle)}"
+
+
+def annotate(bundle, **values):
+    bundle.config.setdefault("annotations", {}).update(
+        {f"org.systemd.property.{name}": text for name, text in values.items()}
+    )
+    return bundle

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aisbx_runtime.oci import channel
-from aisbx_runtime.oci.channel import InitDied
+from aisbx_runtime.oci.channel import InitDied, StubDied
 from aisbx_runtime.oci.errors import CommandError, Failure, SpecError
 
 
@@ -77,13 +77,56 @@ def test_the_end_before_ready_is_a_death(sides):
         create.expect("ready")
 
 
-def test_the_end_after_ready_is_the_stub(sides):
+def test_the_end_after_ready_is_another_program(sides):
     create, init = sides
     init.ready()
     init.close()
     create.expect("ready")
 
     assert create.wait_for_end() is None
+
+
+def dead_child():
+    """Return the pidfd of a child that has ended."""
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    pidfd = os.pidfd_open(pid)
+    os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOWAIT)
+    return pid, pidfd
+
+
+def test_the_stub_says_that_it_runs(sides):
+    create, init = sides
+    os.write(init.fileno(), b'{"type": "stub"}')
+
+    assert create.wait_for_stub(-1) is None
+
+
+def test_the_end_before_the_stub_is_a_death_when_it_is_one(sides):
+    create, init = sides
+    init.close()
+    pid, pidfd = dead_child()
+    with pytest.raises(StubDied):
+        create.wait_for_stub(pidfd)
+    os.close(pidfd)
+    os.waitpid(pid, 0)
+
+
+def test_a_stub_that_may_not_write_is_none_that_is_dead(sides):
+    create, init = sides
+    init.close()
+    own = os.pidfd_open(os.getpid())
+
+    assert create.wait_for_stub(own) is None
+    os.close(own)
+
+
+def test_a_failure_to_become_the_stub_is_raised(sides):
+    create, init = sides
+    init.failed(SpecError("late"))
+    with pytest.raises(SpecError):
+        create.wait_for_stub(-1)
 
 
 def test_a_message_out_of_turn_is_a_failure_that_names_it(sides):

@@ -9,6 +9,7 @@ import fcntl
 
 from aisbx_runtime.oci import report, stub
 from aisbx_runtime.oci import system as os
+from aisbx_runtime.oci.channel import StubDied
 from aisbx_runtime.oci.errors import Failure, StepError, hint_of, why_of
 from aisbx_runtime.oci.kernel.process import CLOSE_RANGE_CLOEXEC, MAX_FD, close_range
 from aisbx_runtime.oci.kernel.signal import reap
@@ -19,6 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from aisbx_runtime.oci.channel import InitDied
     from aisbx_runtime.oci.cli import Call
     from aisbx_runtime.oci.plan.step import Plan, Step, World
     from aisbx_runtime.oci.spec.model import Process
@@ -235,8 +237,11 @@ def _remove_what_is_left_of(temporary: str) -> None:
                 continue
 
 
-def why_it_died(status: int, cgroups: tuple[str, ...]) -> Failure:
-    """Return why a child ended before it was ready; `status` is minus the signal that killed it."""
+def why_it_died(status: int, cgroups: tuple[str, ...], death: InitDied | None = None) -> Failure:
+    """Return why a child ended before it was ready; `status` is minus the signal that killed it.
+
+    `death` tells how it was noticed.
+    """
     from aisbx_runtime.oci import cgroup
 
     if cgroup.oom_kills(cgroups):
@@ -252,4 +257,10 @@ def why_it_died(status: int, cgroups: tuple[str, ...]) -> Failure:
             hint="set process.noNewPrivileges, so that the filter is installed last",
         )
     how = f"signal {-status}" if status < 0 else f"exit status {status}"
+    if isinstance(death, StubDied):
+        return Failure(
+            "container init died as it was executed: process.rlimits may leave too little for that",
+            why=how,
+            hint="raise RLIMIT_AS, RLIMIT_STACK, RLIMIT_CPU or RLIMIT_NOFILE",
+        )
     return Failure("container init died before it was ready", why=how)

@@ -249,12 +249,12 @@ def _make(
         create_side.go()
         _wait_until_ready(create_side, request, container, facts, at)
         if not job.start_hooks:
-            create_side.wait_for_end()
+            create_side.wait_for_stub(at.pidfd)
         attempt.apply_phase(plan, "limits", at, call)
-    except InitDied:
+    except InitDied as death:
         status = reap(at.pidfd)
         at.pid = 0
-        raise attempt.why_it_died(status, plan.cgroups) from None
+        raise attempt.why_it_died(status, plan.cgroups, death) from None
     container.save(facts.with_fields(complete=True))
     if call.values.text("pidfd-socket"):
         from aisbx_runtime.oci.lifecycle import pidfd_socket

@@ -298,7 +298,7 @@ def _start(call: Call, plan: Plan, spec: Spec, wanted: Process, at: ExecWorld) -
             state = containers.state_of(container, container.facts(), status=RUNNING)
             listener.forward(create_side, at, spec, state)
         create_side.expect("ready")
-        create_side.wait_for_end()
+        create_side.wait_for_stub(at.pidfd)
         if not _entering(plan).before_birth:
             attempt.fork_stub(at, near)
         attempt.apply_phase(plan, "limits", at, call)
@@ -314,7 +314,7 @@ def _start(call: Call, plan: Plan, spec: Spec, wanted: Process, at: ExecWorld) -
     except BaseException as error:
         status = _end(at)
         if isinstance(error, InitDied):
-            raise attempt.why_it_died(status, ()) from None
+            raise attempt.why_it_died(status, (), error) from None
         raise
 
 

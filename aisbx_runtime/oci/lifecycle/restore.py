@@ -17,7 +17,7 @@ from aisbx_runtime.oci.flags import BOOL, TEXT, Flag
 from aisbx_runtime.oci.jsontext import is_array
 from aisbx_runtime.oci.kernel import terminal
 from aisbx_runtime.oci.kernel.process import clone3
-from aisbx_runtime.oci.kernel.signal import reap, send_signal, start_time_of
+from aisbx_runtime.oci.kernel.signal import SIGKILL, reap, send_signal, start_time_of
 from aisbx_runtime.oci.lifecycle import attempt, criu_request, foreground
 from aisbx_runtime.oci.lifecycle import create as creating
 from aisbx_runtime.oci.lifecycle.delete import destroy, kill_cgroup
@@ -53,7 +53,6 @@ FLAGS = (
     Flag(("lsm-mount-context",), TEXT, "another SELinux context of mounts than the saved one"),
 )
 _LOG = "restore.log"
-_SIGKILL = 9
 
 # `restore --help` fails where criu does not work, as `checkpoint --help` does.
 require = program.require
@@ -281,7 +280,7 @@ def _apart(steps: tuple[Step, ...], at: World) -> None:
         raise Failure("a child of the runtime died", hint="see dmesg") from None
     finally:
         here.close()
-        send_signal(pidfd, _SIGKILL)
+        send_signal(pidfd, SIGKILL)
         reap(pidfd)
         os.close(pidfd)
 

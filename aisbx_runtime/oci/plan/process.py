@@ -1,4 +1,4 @@
-"""The process: limits, credentials, working directory and the look-up of its program.
+"""The process: limits, credentials and working directory. Its program is looked up in `program`.
 
 Shared by create and exec: one code path gives the first process and later ones their rights, so
 an exec never has more than it was told (CVE-2025-27612). Namespaces are behind us here.
@@ -8,15 +8,9 @@ from __future__ import annotations
 
 import errno
 import resource
-import stat
 
 from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.errors import (
-    IS_A_DIRECTORY,
-    NO_SUCH_PROGRAM,
-    NOT_EXECUTABLE,
-    NOT_IN_PATH,
-    CommandError,
     Failure,
     KernelError,
     kernel_error,
@@ -25,6 +19,7 @@ from aisbx_runtime.oci.kernel import credentials, keyring
 from aisbx_runtime.oci.kernel.filter import NEW_LISTENER, install_filter
 from aisbx_runtime.oci.kernel.path import current_directory_is_reachable
 from aisbx_runtime.oci.kernel.process import PR_SET_KEEPCAPS, PR_SET_NO_NEW_PRIVS, prctl
+from aisbx_runtime.oci.plan import program
 from aisbx_runtime.oci.record import record
 from aisbx_runtime.oci.spec import capabilities, rlimits
 from aisbx_runtime.oci.spec.model import Capabilities
@@ -265,61 +260,6 @@ def _directory_error(path: str, error: OSError) -> KernelError:
     return kernel_error(error.errno or 0, "chdir", path)
 
 
-@record
-class FindProgram:
-    """Look up the program, so that a missing one already fails in create, in runc's words."""
-
-    name: str
-    search: str | None
-    origin: str
-
-    def describe(self) -> str:
-        """Return one line, in the imperative."""
-        return f"look up the program {self.name}"
-
-    def apply(self, at: World) -> None:
-        """Find it as execvp(3) would, with the PATH of the process."""
-        at.program = self._with_slash() if "/" in self.name else self._in_path()
-
-    def _with_slash(self) -> str:
-        path = self.name if self.name.startswith("/") else os.path.join(os.getcwd(), self.name)
-        try:
-            found = os.stat(path)
-        except PermissionError:
-            raise CommandError(NOT_EXECUTABLE.format(name=self.name)) from None
-        except OSError as error:
-            if error.errno not in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
-                raise kernel_error(error.errno or 0, "stat", self.name) from None
-            raise CommandError(NO_SUCH_PROGRAM.format(name=self.name)) from None
-        if stat.S_ISDIR(found.st_mode):
-            raise CommandError(IS_A_DIRECTORY.format(name=self.name))
-        if not _is_executable(path):
-            raise CommandError(NOT_EXECUTABLE.format(name=self.name))
-        return path
-
-    def _in_path(self) -> str:
-        refused = False
-        # Without a PATH nothing is searched, as in runc: least of all the working directory.
-        for directory in self.search.split(":") if self.search else ():
-            path = os.path.join(os.getcwd(), directory, self.name)
-            try:
-                found = os.stat(path)
-            except OSError:
-                continue
-            if stat.S_ISREG(found.st_mode):
-                if _is_executable(path):
-                    return path
-                refused = True
-        sentence = NOT_EXECUTABLE if refused else NOT_IN_PATH
-        raise CommandError(sentence.format(name=self.name))
-
-
-def _is_executable(path: str) -> bool:
-    # Without no_new_privs the container's filter sees us here, and one older than faccessat2(2)
-    # answers EPERM, which looks like a no. access(2) asks the same: all our user ids are one.
-    return os.access(path, os.X_OK, effective_ids=True) or os.access(path, os.X_OK)
-
-
 def mask_of(names: tuple[str, ...], host: Host) -> int:
     """Return the bit mask of the capabilities that this kernel knows."""
     mask = 0
@@ -359,28 +299,21 @@ def steps(
         from aisbx_runtime.oci.plan import inherited
 
         found.extend(inherited.steps(process, linux))
-    found.extend(rlimit_steps(process))
     found.append(EnterDirectory(process.cwd, final=False, origin="process.cwd"))
+    # Before the limits: it reads a file, and they may leave too little memory for that.
     if not any(entry.startswith("HOME=") for entry in process.env):
         from aisbx_runtime.oci.plan import home
 
         found.extend(home.steps(process))
+    found.extend(rlimit_steps(process))
     if filter_flags is not None and not process.no_new_privileges:
         found.append(InstallFilter(filter_flags, "linux.seccomp"))
     found.extend(_credential_steps(process, host, set_groups=set_groups))
     found.append(EnterDirectory(process.cwd, final=True, origin="process.cwd"))
-    found.append(FindProgram(process.args[0], path_of(process), "process.args[0]"))
+    found.extend(program.steps(process))
     if filter_flags is not None and filter_flags & NEW_LISTENER and process.no_new_privileges:
         found.append(InstallFilter(filter_flags, "linux.seccomp"))
     return found
-
-
-def path_of(process: Process) -> str | None:
-    """Return PATH of the process's environment; the last one counts, as in execve's reader."""
-    for entry in reversed(process.env):
-        if entry.startswith("PATH="):
-            return entry[5:]
-    return None
 
 
 def _credential_steps(process: Process, host: Host, *, set_groups: bool) -> list[Step]:

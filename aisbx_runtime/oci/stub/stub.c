@@ -9,7 +9,7 @@
  * sealed memfd, so that /proc/self/exe is no program of the host (CVE-2019-5736).
  *
  *   argv[0]   "aisbx-stub"
- *   argv[1]   KIND,FD,FILTER_FD,FILTER_FLAGS,KEEP,CARRIED
+ *   argv[1]   KIND,FD,FILTER_FD,FILTER_FLAGS,KEEP,CARRIED,CHANNEL
  *             KIND 0: FD is a listening unix stream socket, the first connection is taken
  *             KIND 1: FD is a connected socket
  *             KIND 3: as 1, and at the first 'g' it forks into the pid namespace that is set for its
@@ -23,6 +23,8 @@
  *             FILTER_FLAGS: those of seccomp(2); KEEP: how many descriptors after 2 are kept
  *             CARRIED: a mask of the capabilities 0 to 31 that we were given to execute the program
  *             with, as ambient and inheritable ones; the program does not have them from us
+ *             CHANNEL: the socket of create, which is told that we have come to run, or -1: a limit of
+ *             the process may have made our execve fatal, and the mere end of the socket says nothing
  *   argv[2]   the absolute path of the program
  *   argv[3]   what is written to `exec` in that directory: the label of the program
  *   argv[4..] the program's argv; the environment is the program's
@@ -184,6 +186,23 @@ static void take_signals(void)
 	kernel(__NR_rt_sigprocmask, SIG_SETMASK, (long)&none, 0, sizeof(none));
 }
 
+/* Tell create that we run, in a message of its channel. It waits for nothing else. */
+static void tell_create(int channel, int needs_descriptor, int fd)
+{
+	static const char message[] = "{\"type\": \"stub\"}";
+
+	/* accept4 would fail, and nobody would hear of it: RLIMIT_NOFILE. */
+	if (needs_descriptor) {
+		long spare = kernel(__NR_dup, fd, 0, 0, 0);
+		if (spare == -EMFILE)
+			leave(1);
+		if (spare >= 0)
+			kernel(__NR_close, spare, 0, 0, 0);
+	}
+	patiently(__NR_write, channel, (long)message, sizeof(message) - 1, 0);
+	kernel(__NR_close, channel, 0, 0, 0);
+}
+
 /* Wait for the start; return the descriptor that came with it, or -1. */
 static int wait_for_start(int connection, int labelled)
 {
@@ -293,7 +312,7 @@ __attribute__((used)) _Noreturn void stub(long *stack)
 	char **argv = (char **)(stack + 1);
 	char **environment = argv + count + 1;
 	const char *numbers;
-	int kind, plain, fd, filter_fd, flags, first, carried, connection, attributes;
+	int kind, plain, fd, filter_fd, flags, first, carried, channel, connection, attributes;
 	long result;
 
 	if (count < 5 || !same(argv[0], "aisbx-stub"))
@@ -304,18 +323,23 @@ __attribute__((used)) _Noreturn void stub(long *stack)
 	filter_fd = number_of(&numbers, ',');
 	flags = number_of(&numbers, ',');
 	first = 3 + number_of(&numbers, ','); /* the first descriptor that is not kept */
-	carried = number_of(&numbers, '\0');
+	carried = number_of(&numbers, ',');
+	channel = number_of(&numbers, '\0');
 	/* Our own descriptors must not be among those that the program gets. */
 	plain = kind & ~LABELLED;
 	if ((plain != 0 && plain != 1 && plain != 3 && plain != 7) ||
-	    first < 3 || fd < first || (filter_fd != -1 && filter_fd < first))
+	    first < 3 || fd < first || (filter_fd != -1 && filter_fd < first) ||
+	    (channel != -1 && channel < first))
 		leave(NOT_FOR_YOU);
 
 	/* execve made us dumpable again; until the filter holds, nobody may trace us or open
 	 * our descriptors through /proc (CVE-2016-9962). */
 	kernel(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0);
-	take_signals();
 	kernel(__NR_prctl, PR_SET_NAME, (long)"aisbx-init", 0, 0);
+	/* Before the signals are taken: create may be gone, and SIGPIPE is still ignored. */
+	if (channel != -1)
+		tell_create(channel, !(kind & CONNECTED), fd);
+	take_signals();
 
 	connection = fd;
 	if (!(kind & CONNECTED)) /* SOCK_CLOEXEC is O_CLOEXEC */

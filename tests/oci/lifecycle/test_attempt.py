@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from aisbx_runtime.oci import cli
+from aisbx_runtime.oci import channel, cli
 from aisbx_runtime.oci.errors import Failure, SpecError, StepError, kernel_error
 from aisbx_runtime.oci.flags import Values
 from aisbx_runtime.oci.lifecycle import attempt
@@ -271,6 +271,13 @@ def test_a_death_is_told_by_its_status(status, what, why):
     failure = attempt.why_it_died(status, ())
 
     assert (what, why) == (failure.what, failure.why)
+
+
+def test_a_death_when_it_is_executed_points_at_its_limits():
+    failure = attempt.why_it_died(-11, (), channel.StubDied())
+
+    assert "process.rlimits" in failure.what
+    assert failure.why == "signal 11"
 
 
 def test_an_out_of_memory_kill_is_told_first(tmp_path):

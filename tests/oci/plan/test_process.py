@@ -10,12 +10,11 @@ import pytest
 
 from aisbx_runtime.oci.errors import KernelError
 from aisbx_runtime.oci.kernel import credentials
-from aisbx_runtime.oci.plan import process
+from aisbx_runtime.oci.plan import process, program
 from aisbx_runtime.oci.plan.home import FindHome
 from aisbx_runtime.oci.plan.process import (
     DropBoundingSet,
     EnterDirectory,
-    FindProgram,
     InstallFilter,
     JoinKeyring,
     SetCapabilities,
@@ -23,6 +22,7 @@ from aisbx_runtime.oci.plan.process import (
     SetRlimit,
     SetUser,
 )
+from aisbx_runtime.oci.plan.program import FindProgram
 from aisbx_runtime.oci.plan.step import World
 from aisbx_runtime.oci.spec.model import Capabilities, Linux, Process, Rlimit, User
 from tests import hosts
@@ -117,7 +117,7 @@ def test_limits_keep_their_order():
      (("XPATH=/x", "PATH=/a=b"), "/a=b")],
 )  # fmt: skip
 def test_the_last_path_counts(env, path):
-    assert path == process.path_of(a_process(env=env))
+    assert path == program.path_of(a_process(env=env))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import os
 import pytest
 
 from aisbx_runtime.oci.errors import CommandError, Failure, KernelError
-from aisbx_runtime.oci.plan.process import EnterDirectory, FindProgram
+from aisbx_runtime.oci.plan.process import EnterDirectory
+from aisbx_runtime.oci.plan.program import FindProgram
 from aisbx_runtime.oci.plan.step import World
 from tests.oci.forked import forked
 

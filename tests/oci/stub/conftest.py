@@ -19,7 +19,7 @@ from aisbx_runtime.oci.stub.build import build
 PATIENCE_S = 20
 NO_FILTER = -1
 # Where the launcher puts what the stub is told about; below are the descriptors that are kept.
-START_FD, FILTER_FD = 10, 11
+START_FD, FILTER_FD, CHANNEL_FD = 10, 11, 12
 
 # Plays container init: arranges the descriptors, then execveat of the memfd.
 LAUNCHER = """
@@ -39,6 +39,8 @@ for source, target in call["fds"]:
     os.dup2(source, target)
 if call["processes"] is not None:
     resource.setrlimit(resource.RLIMIT_NPROC, (call["processes"], call["processes"]))
+if call["descriptors"] is not None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (call["descriptors"], call["descriptors"]))
 if call["user"]:
     libc.prctl(8, 1, 0, 0, 0)  # PR_SET_KEEPCAPS
     os.setresuid(call["user"], call["user"], call["user"])
@@ -174,6 +176,8 @@ def launch(built):
         pid_namespace=False,
         label="",
         carried=0,
+        told=None,
+        descriptors=None,
         ambient=0,
         stdin=subprocess.DEVNULL,
     ):
@@ -187,7 +191,11 @@ def launch(built):
             sources[target] = high(os.dup(fd))
         filter_fd = NO_FILTER if bpf is None else FILTER_FD
         count = len(kept) if keep is None else keep
-        numbers = f"{kind},{START_FD},{filter_fd},{flags},{count},{carried}"
+        channel_fd = -1
+        if told is not None:
+            channel_fd = CHANNEL_FD
+            sources[CHANNEL_FD] = high(told.detach())
+        numbers = f"{kind},{START_FD},{filter_fd},{flags},{count},{carried},{channel_fd}"
         call = {
             "stub_fd": stub_fd,
             "fds": [(source, target) for target, source in sources.items()],
@@ -196,6 +204,7 @@ def launch(built):
             "send": send,
             "user": user,
             "processes": processes,
+            "descriptors": descriptors,
             "ambient": ambient,
             "pid_namespace": pid_namespace,
         }

@@ -90,7 +90,15 @@ def test_only_the_descriptors_to_keep_are_kept(launch, kind, tmp_path):
 
 
 def test_the_connection_is_closed_even_in_the_place_of_a_kept_descriptor(launch):
-    argv = ["aisbx-stub", f"0,{START_FD},-1,0,1,0", sys.executable, "", "python", "-ISc", OPEN_FDS]
+    argv = [
+        "aisbx-stub",
+        f"0,{START_FD},-1,0,1,0,-1",
+        sys.executable,
+        "",
+        "python",
+        "-ISc",
+        OPEN_FDS,
+    ]
 
     assert (b"", b"0 1 2\n", 0) == launch(argv=argv, kind=0).finish()
 
@@ -175,7 +183,7 @@ def test_an_invalid_filter_is_reported(launch, kind, bpf):
 
 
 def test_an_unreadable_filter_is_reported(launch):
-    argv = ["aisbx-stub", f"1,{START_FD},99,0,0,0", "/bin/echo", "", "echo", "ran"]
+    argv = ["aisbx-stub", f"1,{START_FD},99,0,0,0,-1", "/bin/echo", "", "echo", "ran"]
 
     assert (b"pread64 %d" % errno.EBADF, b"", 1) == launch(argv=argv).finish()
 
@@ -318,7 +326,7 @@ def test_it_costs_less_than_300_kb_of_private_memory(launch):
 
 # ---- misuse --------------------------------------------------------------------------------------
 
-GOOD = f"1,{START_FD},-1,0,0,0"
+GOOD = f"1,{START_FD},-1,0,0,0,-1"
 
 
 @pytest.mark.parametrize(
@@ -330,28 +338,35 @@ GOOD = f"1,{START_FD},-1,0,0,0"
         pytest.param(["aisbx-stub"], id="no arguments"),
         pytest.param(["aisbx-stub", GOOD, "/bin/echo", ""], id="no argv"),
         pytest.param(["aisbx-stub", "", "/bin/echo", "", "echo"], id="no numbers"),
-        pytest.param(["aisbx-stub", "1,10,-1,0,0", "/bin/echo", "", "echo"], id="too few numbers"),
-        pytest.param(["aisbx-stub", GOOD + ",0", "/bin/echo", "", "echo"], id="too many numbers"),
-        pytest.param(["aisbx-stub", "1,10,-1,,0,0", "/bin/echo", "", "echo"], id="empty number"),
-        pytest.param(["aisbx-stub", "1,10,-1,x,0,0", "/bin/echo", "", "echo"], id="no number"),
         pytest.param(
-            ["aisbx-stub", "1,10,-1,9999999999,0,0", "/bin/echo", "", "echo"], id="too large"
+            ["aisbx-stub", "1,10,-1,0,0,-1", "/bin/echo", "", "echo"], id="too few numbers"
+        ),
+        pytest.param(["aisbx-stub", GOOD + ",0", "/bin/echo", "", "echo"], id="too many numbers"),
+        pytest.param(["aisbx-stub", "1,10,-1,,0,0,-1", "/bin/echo", "", "echo"], id="empty number"),
+        pytest.param(["aisbx-stub", "1,10,-1,x,0,0,-1", "/bin/echo", "", "echo"], id="no number"),
+        pytest.param(
+            ["aisbx-stub", "1,10,-1,9999999999,0,0,-1", "/bin/echo", "", "echo"], id="too large"
         ),
         *[
             pytest.param(
-                ["aisbx-stub", f"{kind},10,-1,0,0,0", "/bin/echo", "", "echo"], id=f"kind {kind}"
+                ["aisbx-stub", f"{kind},10,-1,0,0,0,-1", "/bin/echo", "", "echo"], id=f"kind {kind}"
             )
             for kind in (-1, 2, 4, 5, 6, 10, 12, 16)
         ],
-        pytest.param(["aisbx-stub", "1,10,-1,0,-1,0", "/bin/echo", "", "echo"], id="negative keep"),
         pytest.param(
-            ["aisbx-stub", "1,10,-1,0,8,0", "/bin/echo", "", "echo"], id="start would leak"
+            ["aisbx-stub", "1,10,-1,0,-1,0,-1", "/bin/echo", "", "echo"], id="negative keep"
         ),
         pytest.param(
-            ["aisbx-stub", "1,10,9,0,7,0", "/bin/echo", "", "echo"], id="filter would leak"
+            ["aisbx-stub", "1,10,-1,0,8,0,-1", "/bin/echo", "", "echo"], id="start would leak"
         ),
         pytest.param(
-            ["aisbx-stub", "1,10,-2,0,0,0", "/bin/echo", "", "echo"], id="no filter descriptor"
+            ["aisbx-stub", "1,10,9,0,7,0,-1", "/bin/echo", "", "echo"], id="filter would leak"
+        ),
+        pytest.param(
+            ["aisbx-stub", "1,10,-2,0,0,0,-1", "/bin/echo", "", "echo"], id="no filter descriptor"
+        ),
+        pytest.param(
+            ["aisbx-stub", "1,10,-1,0,7,0,9", "/bin/echo", "", "echo"], id="channel would leak"
         ),
     ],
 )

@@ -75,7 +75,7 @@ def test_the_aarch64_stub_runs(tmp_path):
                     "-0",
                     "aisbx-stub",
                     path,
-                    f"1,{fd},-1,0,0,0",
+                    f"1,{fd},-1,0,0,0,-1",
                     program,
                     "",
                     "echo",
