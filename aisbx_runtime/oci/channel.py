@@ -115,7 +115,7 @@ class CreateSide(_Side):
         try:
             self.expect("stub")
         except InitDied:
-            # The container's filter, when it is installed already, may refuse write(2).
+            # The container's filter, when it is installed already, may refuse sendto(2).
             import select
 
             poll = select.poll()

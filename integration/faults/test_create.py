@@ -104,7 +104,7 @@ BETWEEN = [
     ("channel.CreateSide.go", 1),
     ("channel.CreateSide.expect", 1),
     ("channel.CreateSide.expect", 2),
-    ("channel.CreateSide.wait_for_end", 1),
+    ("channel.CreateSide.wait_for_stub", 1),
     ("lifecycle.attempt.write_pid_file", 1),
     ("init._settle", 1),
     ("channel.InitSide.wait_for_go", 1),

@@ -245,7 +245,7 @@ def test_what_hooks_leave_running_goes_with_a_failed_create(faulty, bundle):
     bundle.hook("createContainer", plans.HOOK_SHELL, "-c", "sleep 1000 >/dev/null 2>&1 &").save()
     scene = Scene(faulty.runtime, bundle)
     outcome = faulty(
-        "fail:before:call:channel.CreateSide.wait_for_end:1",
+        "fail:before:call:channel.CreateSide.wait_for_stub:1",
         "create",
         "--bundle",
         bundle.path,

@@ -261,6 +261,6 @@ def why_it_died(status: int, cgroups: tuple[str, ...], death: InitDied | None = 
         return Failure(
             "container init died as it was executed: process.rlimits may leave too little for that",
             why=how,
-            hint="raise RLIMIT_AS, RLIMIT_STACK, RLIMIT_CPU or RLIMIT_NOFILE",
+            hint="raise RLIMIT_AS, RLIMIT_STACK or RLIMIT_NOFILE",
         )
     return Failure("container init died before it was ready", why=how)

@@ -46,7 +46,8 @@
 
 enum { NOT_FOR_YOU = 125, LAST_SIGNAL = 64 };
 enum { CONNECTED = 1, FORKS = 2, HAS_TERMINAL = 4, LABELLED = 8 };
-enum { SOL_SOCKET = 1, SCM_RIGHTS = 1, MSG_CMSG_CLOEXEC = 0x40000000 };
+enum { SOL_SOCKET = 1, SCM_RIGHTS = 1, MSG_CMSG_CLOEXEC = 0x40000000,
+       MSG_NOSIGNAL = 0x4000 };
 
 /* recvmsg(2), cmsg(3): the kernel's headers leave them to the C library. */
 struct piece {
@@ -70,13 +71,16 @@ struct message {
 #if defined(__x86_64__)
 __asm__(".globl _start\n_start:\n\txor %ebp, %ebp\n\tmov %rsp, %rdi\n\tand $-16, %rsp\n\tcall stub\n");
 
+/* A fifth and a sixth argument are 0: sendto(2) takes that for no address. */
 static long kernel(long number, long a, long b, long c, long d)
 {
 	register long fourth __asm__("r10") = d;
+	register long fifth __asm__("r8") = 0;
+	register long sixth __asm__("r9") = 0;
 	long result;
 	__asm__ volatile("syscall"
 			 : "=a"(result)
-			 : "a"(number), "D"(a), "S"(b), "d"(c), "r"(fourth)
+			 : "a"(number), "D"(a), "S"(b), "d"(c), "r"(fourth), "r"(fifth), "r"(sixth)
 			 : "rcx", "r11", "memory");
 	return result;
 }
@@ -90,7 +94,12 @@ static long kernel(long number, long a, long b, long c, long d)
 	register long x1 __asm__("x1") = b;
 	register long x2 __asm__("x2") = c;
 	register long x3 __asm__("x3") = d;
-	__asm__ volatile("svc #0" : "+r"(x0) : "r"(nr), "r"(x1), "r"(x2), "r"(x3) : "memory");
+	register long x4 __asm__("x4") = 0;
+	register long x5 __asm__("x5") = 0;
+	__asm__ volatile("svc #0"
+			 : "+r"(x0)
+			 : "r"(nr), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5)
+			 : "memory");
 	return x0;
 }
 #else
@@ -199,7 +208,7 @@ static void tell_create(int channel, int needs_descriptor, int fd)
 		if (spare >= 0)
 			kernel(__NR_close, spare, 0, 0, 0);
 	}
-	patiently(__NR_write, channel, (long)message, sizeof(message) - 1, 0);
+	patiently(__NR_sendto, channel, (long)message, sizeof(message) - 1, MSG_NOSIGNAL);
 	kernel(__NR_close, channel, 0, 0, 0);
 }
 
@@ -335,11 +344,10 @@ __attribute__((used)) _Noreturn void stub(long *stack)
 	/* execve made us dumpable again; until the filter holds, nobody may trace us or open
 	 * our descriptors through /proc (CVE-2016-9962). */
 	kernel(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0);
+	take_signals();
 	kernel(__NR_prctl, PR_SET_NAME, (long)"aisbx-init", 0, 0);
-	/* Before the signals are taken: create may be gone, and SIGPIPE is still ignored. */
 	if (channel != -1)
 		tell_create(channel, !(kind & CONNECTED), fd);
-	take_signals();
 
 	connection = fd;
 	if (!(kind & CONNECTED)) /* SOCK_CLOEXEC is O_CLOEXEC */
