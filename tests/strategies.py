@@ -259,15 +259,20 @@ linuxes = fields(
         memBwSchema=st.just("MB:0=20"),
         enableCMT=st.booleans(),
         enableMBM=st.booleans(),
+        schemata=lists(words),
+        enableMonitoring=st.booleans(),
     ),
     personality=fields({"domain": st.sampled_from(["LINUX", "LINUX32"])}, flags=lists(words)),
     timeOffsets=fields(
         monotonic=fields(secs=st.integers(-(2**63), 2**63 - 1)),
         boottime=fields(nanosecs=st.integers(0, 999_999_999)),
     ),
-    # runtime-spec 1.3, unknown to the vendored schema
     netDevices=st.dictionaries(st.sampled_from(["eth0", "wlan%d"]), fields(name=st.just("eth1"))),
-    memoryPolicy=fields({"mode": st.just("MPOL_BIND")}, nodes=cpu_lists),
+    memoryPolicy=fields(
+        {"mode": st.sampled_from(["MPOL_BIND", "MPOL_WEIGHTED_INTERLEAVE"])},
+        nodes=cpu_lists,
+        flags=lists(st.sampled_from(["MPOL_F_NUMA_BALANCING", "MPOL_F_STATIC_NODES"])),
+    ),
 )
 valid_configs = fields(
     {

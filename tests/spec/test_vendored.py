@@ -10,10 +10,16 @@ from urllib.parse import urljoin
 import pytest
 from jsonschema import Draft4Validator
 from referencing import Registry
+from referencing.exceptions import InvalidAnchor
 from referencing.jsonschema import DRAFT4
+
+from aisbx_runtime.oci.lifecycle.version import SPEC_VERSION
 
 SPEC = os.path.join(os.path.dirname(__file__), "..", "..", "spec")
 SPECIFICATIONS = ("runtime-spec", "image-spec")
+# A slip in 1.3.0, mended after it (runtime-spec commit 04836b1): of virtual machines, for Linux
+# nobody reads it.
+MISWRITTEN = {("runtime-spec/schema/defs.json", "#definitions/uint32")}
 
 
 def listed():
@@ -56,12 +62,11 @@ def test_a_specification_comes_with_its_licence_and_schemas(specification):
     assert any(name.startswith(f"{specification}/schema/") for name in listed())
 
 
-def test_the_readme_names_packages_and_versions():
+def test_the_readme_names_the_version_that_the_runtime_speaks():
     with open(os.path.join(SPEC, "README.md"), encoding="utf-8") as file:
         text = file.read()
 
-    assert "golang-github-opencontainers-specs-dev` 1.2.1-" in text
-    assert "golang-github-opencontainers-image-spec-dev` 1.1.1-" in text
+    assert f"| `runtime-spec/schema` | runtime-spec | {SPEC_VERSION} | " in text
 
 
 @pytest.mark.parametrize("name", schema_names())
@@ -93,7 +98,13 @@ def test_every_reference_of_a_schema_leads_to_a_schema(name):
         return DRAFT4.create_resource(load(os.path.join(directory, os.path.basename(uri))))
 
     registry = Registry(retrieve=retrieve)
+    lost = set()
     for base, reference in references(load(name), os.path.basename(name)):
-        found = registry.resolver(base).lookup(urljoin(base, reference))
+        try:
+            found = registry.resolver(base).lookup(urljoin(base, reference))
+        except InvalidAnchor:
+            lost.add((name, reference))
+        else:
+            assert isinstance(found.contents, dict), reference
 
-        assert isinstance(found.contents, dict), reference
+    assert lost == {known for known in MISWRITTEN if known[0] == name}

@@ -95,14 +95,14 @@ def as_go_reads(value: object) -> object:
 
 
 def _is_tolerated(path: Path, error: _SchemaError) -> bool:
-    """Tell whether the parser accepts on purpose what the schema of 1.2.1 refuses."""
-    # podman's modes carry the file type (0o20600), beyond the schema's maximum of 512.
+    """Tell whether the parser accepts on purpose what the schema of 1.3.0 refuses."""
+    # podman's modes carry the file type (0o20600), beyond the schema's maximum of 511.
     if path[-1:] == ("fileMode",):
         return error.validator == "maximum"
     # podman and docker send the recursive ones, and runc takes them.
     if path == ("linux", "rootfsPropagation"):
         return error.instance == "" or error.instance in PROPAGATIONS
-    # Optional since runtime-spec 1.3.
+    # config-linux.md has had it optional since 1.3.0; the schema was not told.
     if path == ("linux", "resources", "pids"):
         return error.validator == "required"
     # Absent and empty are one thing to a Go program.
@@ -124,6 +124,7 @@ def linux_schema() -> dict[str, object]:
         ("windows",),
         ("vm",),
         ("zos",),
+        ("freebsd",),
         ("process", "commandLine"),
         ("process", "user", "username"),
     ):
