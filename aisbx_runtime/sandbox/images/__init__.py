@@ -1,0 +1,1 @@
+"""Images: pulled into one OCI layout, checked, unpacked once to a cached rootfs, packed, pushed."""

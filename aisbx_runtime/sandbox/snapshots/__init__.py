@@ -1,0 +1,1 @@
+"""Snapshots: what a container changed, by content, taken and brought back."""
