@@ -283,15 +283,16 @@ def test_fields_that_nobody_knows_are_ignored(runtime, bundle):
     assert runtime.run(bundle, "true").code == 0
 
 
-@pytest.mark.parametrize("version", ["1.0.0", "1.0.2-dev", "1.1.0", "1.2.1", "1.3.0"])
+@pytest.mark.parametrize("version", ["1.0.0", "1.0.2-dev", "1.1.0+dev", "1.2.1", "1.3.0"])
 def test_the_versions_engines_send_are_taken(runtime, bundle, version):
     bundle.config["ociVersion"] = version
 
     assert runtime.run(bundle, "true").code == 0
 
 
-def test_a_version_of_another_major_is_refused(runtime, bundle):
-    bundle.config["ociVersion"] = "9.0.0"
+@pytest.mark.parametrize("version", ["9.0.0", "1.x", "", "1.0.2-"])
+def test_what_is_no_version_or_of_another_major_is_refused(runtime, bundle, version):
+    bundle.config["ociVersion"] = version
     bundle.save()
     result = runtime("create", "--bundle", bundle.path, bundle.id)
     runtime.made.append(bundle.id)

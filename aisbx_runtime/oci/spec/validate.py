@@ -19,12 +19,34 @@ if TYPE_CHECKING:
 
 def version_is_known(spec: Spec, at: Document) -> None:
     # config.md: SemVer, compatible within a major version. A newer minor is not refused: engines
-    # move first, and unknown fields are ignored anyway.
-    core = spec.oci_version.split("-", 1)[0].split("+", 1)[0].split(".")
-    if len(core) != 3 or not all(part.isascii() and part.isdigit() for part in core):
-        raise at.error(("ociVersion",), "expected a version", 'write "1.2.1"')
-    if core[0].lstrip("0") not in ("", "1"):
-        raise at.error(("ociVersion",), "expected version 1 of the runtime spec")
+    # move first, and unknown fields are ignored anyway. Nor is 0.x, which runc and crun take: what
+    # a draft before 1.0 wrote in another way is refused where it stands.
+    if not _is_semantic_version(spec.oci_version):
+        raise at.error(("ociVersion",), "expected a semantic version", 'write "1.3.0"')
+    if spec.oci_version.partition(".")[0] not in ("0", "1"):
+        raise at.error(("ociVersion",), "expected version 1 of the runtime spec", 'write "1.3.0"')
+
+
+def _is_semantic_version(text: str) -> bool:
+    """Tell whether `text` is a version as SemVer 2.0.0 defines it (items 2, 9 and 10)."""
+    rest, plus, build = text.partition("+")
+    numbers, dash, pre_release = rest.partition("-")
+    words = pre_release.split(".") if dash else []
+    core = numbers.split(".")
+    return (
+        len(core) == 3
+        and all(map(_is_number, core))
+        and all(_is_word(word) and (_is_number(word) or not word.isdigit()) for word in words)
+        and (not plus or all(map(_is_word, build.split("."))))
+    )
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and (text[0] != "0" or text == "0")
+
+
+def _is_word(text: str) -> bool:
+    return text.isascii() and text.replace("-", "0").isalnum()
 
 
 def hook_paths_are_absolute(spec: Spec, at: Document) -> None:
