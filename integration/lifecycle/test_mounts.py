@@ -56,6 +56,48 @@ def test_an_absolute_root_path_is_taken(runtime, bundle):
     assert runtime.run(bundle, "echo hi").out == "hi\n"
 
 
+def overlay_on_the_root(bundle, tmp_path, upper="upper"):
+    """Cover the rootfs with an overlay on it; return the upper directory."""
+    for name in (upper, f"{upper}.work"):
+        (tmp_path / name).mkdir()
+    bundle.config["mounts"].insert(
+        0,
+        {
+            "destination": "/",
+            "type": "overlay",
+            "source": "overlay",
+            "options": [
+                f"lowerdir={bundle.rootfs}",
+                f"upperdir={tmp_path / upper}",
+                f"workdir={tmp_path / upper}.work",
+                "nodev",
+            ],
+        },
+    )
+    return tmp_path / upper
+
+
+@pytest.mark.parametrize("upper", ["upper", "x" * 250])
+def test_what_is_mounted_on_the_rootfs_is_the_root(runtime, bundle, tmp_path, upper):
+    """Sandboxes and engines put an overlay there: nothing of it is left on the host."""
+    changed = overlay_on_the_root(bundle, tmp_path, upper)
+    said = runtime.run(bundle, f"echo new > /made; {READ}").ok()
+
+    root = last_at("/", said.out)
+    assert (root.fstype, "nodev" in root.options) == ("overlay", True)
+    assert [line.split()[4] for line in said.lines].count("/") == 1
+    assert (changed / "made").read_text() == "new\n"
+    assert not os.path.exists(f"{bundle.rootfs}/made")
+
+
+def test_a_root_that_covers_the_rootfs_can_be_read_only(runtime, bundle, tmp_path):
+    overlay_on_the_root(bundle, tmp_path)
+    bundle.config["root"]["readonly"] = True
+    said = runtime.run(bundle, "touch /made || echo refused; cat /proc/uptime >/dev/null").ok()
+
+    assert said.out == "refused\n"
+
+
 def test_a_read_only_root_refuses_writes(runtime, bundle):
     bundle.config["root"]["readonly"] = True
 

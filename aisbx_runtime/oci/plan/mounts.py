@@ -102,7 +102,7 @@ class BindMount:
         else:
             target_fd = make_file_in_root(at.root_fd, self.target)
         _check_proc(self.target, target_fd, is_proc=fs_type_of(tree_fd) == PROC_SUPER_MAGIC)
-        _attach(tree_fd, target_fd, self.target)
+        _attach(at, tree_fd, target_fd, self.target)
 
 
 @record
@@ -147,7 +147,7 @@ class FileSystemMount:
                 if key == "mode" and value is not None:
                     os.chmod(".", int(value, 8), dir_fd=tree_fd)
         set_options(tree_fd, self.options, self.target)
-        _attach(tree_fd, target_fd, self.target)
+        _attach(at, tree_fd, target_fd, self.target)
 
     def _data(self, target_fd: int, *, is_new: bool) -> list[tuple[str, str | None]]:
         data: list[tuple[str, str | None]] = [
@@ -166,9 +166,12 @@ class FileSystemMount:
         mount.mount_at_fd(self.source or self.type, target_fd, self.type, ",".join(pairs))
         os.close(target_fd)
         # mount(2) leaves us with the directory below the new mount: open the mount itself.
-        tree_fd = open_in_root(at.root_fd, self.target)
+        if is_root(self.target):
+            tree_fd = _open_over_root(at.root_path, self.type)
+        else:
+            tree_fd = open_in_root(at.root_fd, self.target)
         set_options(tree_fd, self.options, self.target)
-        os.close(tree_fd)
+        _keep_root(at, tree_fd, self.target)
 
 
 @record
@@ -255,10 +258,28 @@ def set_options(tree_fd: int, options: MountOptions, path: str) -> None:
         )
 
 
-def _attach(tree_fd: int, target_fd: int, path: str) -> None:
+def _attach(at: World, tree_fd: int, target_fd: int, path: str) -> None:
     mount.move_mount(tree_fd, target_fd, path=path)
     os.close(target_fd)
-    os.close(tree_fd)
+    _keep_root(at, tree_fd, path)
+
+
+def _open_over_root(path: str, fs_type: str) -> int:
+    # openat2(2) does not leave the mount that its root lies in: a path from outside does.
+    if not path:
+        raise Failure(
+            f"cannot mount {fs_type} at /: no path leads to the rootfs, and an option is too long",
+            why=f"fsconfig(2) takes {_FSCONFIG_VALUE_BYTES} bytes of a value",
+            hint="use shorter paths, or let the root of the user namespace walk to the bundle",
+        )
+    return os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _keep_root(at: World, tree_fd: int, path: str) -> None:
+    # What covers the rootfs is the root of all that follows, as an engine's overlay on it.
+    os.close(at.root_fd if is_root(path) else tree_fd)
+    if is_root(path):
+        at.root_fd = tree_fd
 
 
 def shown(options: MountOptions) -> str:
@@ -334,6 +355,11 @@ def steps_of(index: int, one: Mount, *, propagation: int) -> list[Step]:
 
         return [Remount(one.destination, options, origin)]
     return [FileSystemMount(one.type, one.source, one.destination, options, origin)]
+
+
+def is_root(destination: str) -> bool:
+    """Tell whether something is mounted on the rootfs itself."""
+    return os.path.normpath(destination).lstrip("/") in {"", "."}
 
 
 def is_bind(one: Mount) -> bool:

@@ -8,7 +8,7 @@ from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.errors import Failure, KernelError, kernel_error
 from aisbx_runtime.oci.kernel import mount
 from aisbx_runtime.oci.kernel.mount import AT_FDCWD, AT_RECURSIVE, OPEN_TREE_CLONE
-from aisbx_runtime.oci.plan import namespaces
+from aisbx_runtime.oci.plan import mounts, namespaces
 from aisbx_runtime.oci.record import record
 
 TYPE_CHECKING = False
@@ -90,6 +90,7 @@ class AttachRootfs:
         at.root_fd = at.trees["root"]
         try:
             mount.move_mount_to_path(at.root_fd, self.path)
+            at.root_path = self.path
         except KernelError as error:
             if error.errno != errno.EACCES:
                 raise
@@ -255,6 +256,13 @@ def check(spec: Spec) -> None:
     """Refuse what would change the mounts of somebody else. Raises Failure."""
     if not has_mounts(spec):
         check_mount_namespace(spec)
+    if shares_mounts(spec) and any(mounts.is_root(one.destination) for one in spec.mounts):
+        # It could not be told from what somebody else mounts at that path of the host.
+        raise Failure(
+            "a mount at / needs a new mount namespace",
+            where="config.json",
+            hint='add {"type": "mount"} to linux.namespaces',
+        )
 
 
 def check_mount_namespace(spec: Spec) -> None:

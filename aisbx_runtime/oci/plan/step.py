@@ -136,6 +136,7 @@ class World:
         self.listener_fd = -1
         # Container init side.
         self.root_fd = -1
+        self.root_path = ""
         self.proc_fd = -1
         self.program = ""
         # Capabilities for the stub alone, as a bit mask.

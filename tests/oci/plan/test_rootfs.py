@@ -344,3 +344,11 @@ def test_a_rootfs_is_opened_without_being_entered(tmp_path):
 
     assert os.path.samestat(os.fstat(at.root_fd), tmp_path.stat())
     os.close(at.root_fd)
+
+
+def test_a_mount_on_the_root_needs_a_mount_namespace():
+    """In the host's it could not be told from what an engine mounts at the same path."""
+    one = Spec("1.2.1", Root("rootfs"), mounts=(Mount("//", "tmpfs"),))
+
+    with pytest.raises(Failure, match="a mount at / needs a new mount namespace"):
+        rootfs.check(one)
