@@ -1,4 +1,4 @@
-"""Build and install the runtime: launcher, stub, bytecode, containerd's shim, podman's drop-in.
+"""Build and install the programs: launchers, stub, bytecode, containerd's shim, podman's drop-in.
 
 Started by `make build`, `make install` and `make uninstall`, with the interpreter that the
 launcher shall name.
@@ -23,6 +23,8 @@ from aisbx_runtime.oci.stub import build as stub
 
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PROGRAM = "aisbx-runtime"
+# What people call, beside it.
+SANDBOX = "aisbx"
 STUB = "aisbx_runtime/oci/stub/stub"
 # What only a build needs, or makes anew at its place.
 NOT_INSTALLED = (
@@ -41,7 +43,7 @@ LAUNCHER = """\
 import sys
 
 sys.path.insert(0, {library!r})
-from aisbx_runtime.launch import main
+from aisbx_runtime.{module} import main
 
 main({library!r}, sys.argv[1:])
 """
@@ -51,13 +53,20 @@ class InstallError(Exception):
     """What could not be done, in one line for the person who called make."""
 
 
-def launcher_text(interpreter: str, library: str) -> str:
-    """Return the program's text. execve(2) reads 255 bytes of its first line, split at spaces."""
+def launcher_text(interpreter: str, library: str, module: str = "launch") -> str:
+    """Return a program's text. execve(2) reads 255 bytes of its first line, split at spaces."""
     if not os.path.isabs(interpreter) or len(interpreter.encode()) > 240 or " " in interpreter:
         raise InstallError(
             f"{interpreter!r} cannot stand in a #! line; hint: make PYTHON=/usr/bin/python3"
         )
-    return LAUNCHER.format(interpreter=interpreter, library=library)
+    return LAUNCHER.format(interpreter=interpreter, library=library, module=module)
+
+
+def write_programs(program: str, interpreter: str, library: str) -> None:
+    """Write the runtime's launcher at `program` and the sandbox's beside it."""
+    write_whole(program, launcher_text(interpreter, library), 0o755)
+    text = launcher_text(interpreter, library, "sandbox.start")
+    write_whole(os.path.join(os.path.dirname(program), SANDBOX), text, 0o755)
 
 
 def write_whole(path: str, text: str, mode: int) -> None:
@@ -109,7 +118,7 @@ def build(interpreter: str, compiler: str) -> None:
     bytecode.write(CHECKOUT, CHECKOUT)
     write_commit(CHECKOUT)
     program = os.path.join(CHECKOUT, "bin", PROGRAM)
-    write_whole(program, launcher_text(interpreter, CHECKOUT), 0o755)
+    write_programs(program, interpreter, CHECKOUT)
     link_runc(CHECKOUT, program)
     write_whole(shim.beside(program), shim_text(CHECKOUT), 0o755)
     print(f"build: {program} runs with {interpreter}")
@@ -151,8 +160,9 @@ def install(where: Places, interpreter: str, compiler: str) -> None:
     new = f"{staged}.new-{os.getpid()}"
     shutil.rmtree(new, ignore_errors=True)
     copy_tree(os.path.join(CHECKOUT, "aisbx_runtime"), os.path.join(new, "aisbx_runtime"))
-    if os.path.isdir(os.path.join(CHECKOUT, "spec")):
-        copy_tree(os.path.join(CHECKOUT, "spec"), os.path.join(new, "spec"))
+    for name in ("spec", "profiles"):
+        if os.path.isdir(os.path.join(CHECKOUT, name)):
+            copy_tree(os.path.join(CHECKOUT, name), os.path.join(new, name))
     shutil.copyfile(os.path.join(CHECKOUT, "LICENSE"), os.path.join(new, "LICENSE"))
     stub.build(os.path.join(new, STUB), compiler)
     write_commit(new)
@@ -162,7 +172,7 @@ def install(where: Places, interpreter: str, compiler: str) -> None:
     # tracebacks and for the day when the interpreter is upgraded under it.
     compile_bytecode(staged, py_compile.PycInvalidationMode.UNCHECKED_HASH, where.destdir)
     bytecode.write(where.library, staged)
-    write_whole(where.staged(where.program), launcher_text(interpreter, where.library), 0o755)
+    write_programs(where.staged(where.program), interpreter, where.library)
     print(f"install: {where.staged(where.program)} runs with {interpreter}")
     write_ours(
         where.staged(shim.beside(where.program)), shim.text(shim.directory_of(where.library))
@@ -197,8 +207,9 @@ def uninstall(where: Places) -> None:
         unregister(name, where)
     shutil.rmtree(where.staged(where.library), ignore_errors=True)
     program, beside = where.staged(where.program), where.staged(shim.beside(where.program))
-    for path in (program, beside):
-        if os.path.lexists(path) and (path == program or is_ours(path)):
+    ours = (program, os.path.join(os.path.dirname(program), SANDBOX))
+    for path in (*ours, beside):
+        if os.path.lexists(path) and (path in ours or is_ours(path)):
             os.unlink(path)
             print(f"uninstall: removed {path}")
 

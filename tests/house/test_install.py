@@ -223,7 +223,9 @@ def test_installing_again_replaces_and_leaves_no_scratch(staging: str) -> None:
 
     assert not os.path.exists(stale)
     assert os.listdir(f"{staging}/usr/lib") == ["aisbx"]
-    assert {"aisbx-runtime", "containerd-shim-aisbx-v1"} == set(os.listdir(f"{staging}/usr/bin"))
+    assert {"aisbx", "aisbx-runtime", "containerd-shim-aisbx-v1"} == set(
+        os.listdir(f"{staging}/usr/bin")
+    )
 
 
 def test_the_drop_in_names_the_program_and_whole_lists(staging: str) -> None:

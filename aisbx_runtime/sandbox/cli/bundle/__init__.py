@@ -1,0 +1,1 @@
+"""The commands `aisbx bundle ...`, each in its own file."""

@@ -1,0 +1,1 @@
+"""The commands `aisbx image ...`, each in its own file."""

@@ -1,0 +1,1 @@
+"""The commands `aisbx snapshot ...`, each in its own file."""

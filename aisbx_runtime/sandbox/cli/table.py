@@ -1,0 +1,33 @@
+"""Every command: where it lives and its line of `--help`. Only what is called is imported.
+
+`image pull` lives in `cli/image/pull.py`, which defines `command` by `call.command(...)`.
+Their places, when they come: init, export, create, profile, mcp, metrics.
+"""
+
+from __future__ import annotations
+
+GROUPS = {
+    "image": "images: pull, look, pack, push, remove",
+    "bundle": "bundles for any OCI runtime, on a cached image",
+    "snapshot": "what sandboxes changed, kept and brought back",
+}
+# Words of the command -> module below cli, its line of help.
+COMMANDS: dict[str, tuple[str, str]] = {
+}  # fmt: skip
+
+
+def names_in(group: str) -> list[str]:
+    """Return the names of what a group (empty: the program itself) holds, in the table's order."""
+    prefix = f"{group} " if group else ""
+    names = [] if group else list(GROUPS)
+    names += [
+        words.removeprefix(prefix)
+        for words in COMMANDS
+        if words.startswith(prefix) and (group or " " not in words)
+    ]
+    return names
+
+
+def help_of(words: str) -> str:
+    """Return the line of help of a command or group."""
+    return GROUPS[words] if words in GROUPS else COMMANDS[words][1]
