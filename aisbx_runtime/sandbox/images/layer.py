@@ -1,0 +1,244 @@
+"""Entries to a tar layer as image-spec layer.md wants it: order, whiteouts, digests in one pass.
+
+Same entries and contents, same bytes, whatever the order they come in. The content is streamed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zlib
+from dataclasses import dataclass, replace
+
+from aisbx_runtime.sandbox.errors import HostError, InputError
+from aisbx_runtime.sandbox.images import archive
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import BinaryIO
+
+    from aisbx_runtime.sandbox.tree import Entry
+
+WHITEOUT = ".wh."
+OPAQUE = ".wh..wh..opq"
+CHUNK_BYTES = 256 * 1024
+# zlib(3): 16 for a gzip header, which then has no name and no time; 15 for the window.
+_GZIP_WINDOW = 16 + 15
+_GZIP_LEVEL = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A layer that was written.
+
+    diff_id: of the archive; digest and size_bytes: of what was written, gzip.
+    newest_ns: the newest mtime of an entry, None without any. sockets: how many were left out.
+    """
+
+    diff_id: str
+    digest: str
+    size_bytes: int
+    newest_ns: int | None
+    sockets: int
+
+
+def write(
+    entries: Iterable[Entry],
+    open_content: Callable[[Entry], BinaryIO],
+    file: BinaryIO,
+    advance: Callable[[int], None] | None = None,
+) -> Layer:
+    """Write the layer of these entries as gzip; the caller flushes the file to the disk.
+
+    advance: is told how many bytes of the archive are done.
+    Raises InputError for what no layer can say, HostError where a content is not what its entry
+    says, OSError.
+    """
+    ready = ordered(entries)
+    output = Compressed(file)
+    for done_bytes in output.take(blocks(ready, open_content)):
+        if advance is not None:
+            advance(done_bytes)
+    return Layer(
+        diff_id=output.diff_id,
+        digest=output.digest,
+        size_bytes=output.size_bytes,
+        newest_ns=max(
+            (entry.mtime_ns for entry in ready if entry.kind != "whiteout"), default=None
+        ),
+        sockets=sum(entry.kind == "socket" for entry in ready),
+    )
+
+
+class Compressed:
+    """A gzip file that is written, and the digests of what went in and came out."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.size_bytes = 0
+        self._inside = hashlib.sha256()
+        self._outside = hashlib.sha256()
+        self._gzip = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
+
+    def take(self, parts: Iterable[bytes]) -> Iterator[int]:
+        """Write all parts, and yield now and then how many bytes went in."""
+        taken_bytes = 0
+        gathered = bytearray()
+        for part in parts:
+            # Small parts are gathered: a call for each header costs more than the work.
+            gathered += part
+            taken_bytes += len(part)
+            if len(gathered) >= CHUNK_BYTES:
+                self._put(gathered)
+                gathered = bytearray()
+                yield taken_bytes
+        self._put(gathered)
+        self._write(self._gzip.flush())
+        yield taken_bytes
+
+    def _put(self, data: bytes | bytearray) -> None:
+        self._inside.update(data)
+        self._write(self._gzip.compress(data))
+
+    def _write(self, data: bytes) -> None:
+        self._outside.update(data)
+        self.size_bytes += len(data)
+        self.file.write(data)
+
+    @property
+    def diff_id(self) -> str:
+        """Return the digest of what went in."""
+        return f"sha256:{self._inside.hexdigest()}"
+
+    @property
+    def digest(self) -> str:
+        """Return the digest of what came out."""
+        return f"sha256:{self._outside.hexdigest()}"
+
+
+def blocks(
+    entries: Iterable[Entry],
+    open_content: Callable[[Entry], BinaryIO],
+) -> Iterator[bytes]:
+    """Yield the archive of `ordered` entries, piece by piece. Raises as `write` does."""
+    for entry in entries:
+        if entry.kind == "socket":
+            # tar has no type for it, and a socket without its server is of no use.
+            continue
+        if entry.kind == "whiteout":
+            yield archive.header(_marker(entry, _beside(entry.path, WHITEOUT)))
+            continue
+        yield archive.header(entry)
+        if entry.opaque:
+            inside = "" if entry.path == "." else f"{entry.path}/"
+            yield archive.header(_marker(entry, inside + OPAQUE))
+        if entry.kind == "file" and entry.size:
+            yield from _content(entry, open_content)
+            yield archive.padding(entry.size)
+    yield archive.END
+
+
+def _beside(path: str, prefix: str) -> str:
+    parent, slash, name = path.rpartition("/")
+    return f"{parent}{slash}{prefix}{name}"
+
+
+def _marker(entry: Entry, path: str) -> Entry:
+    # Its own facts mean nothing: the same ones for all keep the digest.
+    return replace(
+        entry, path=path, kind="file", mode=0, uid=0, gid=0, mtime_ns=0, size=0, opaque=False,
+        xattrs=(),
+    )  # fmt: skip
+
+
+def _content(entry: Entry, open_content: Callable[[Entry], BinaryIO]) -> Iterator[bytes]:
+    left_bytes = entry.size
+    content = hashlib.sha256()
+    with open_content(entry) as file:
+        while left_bytes:
+            part = file.read(min(CHUNK_BYTES, left_bytes))
+            if not part:
+                raise _changed(entry, f"it ends {left_bytes} bytes before its size")
+            left_bytes -= len(part)
+            if entry.digest:
+                content.update(part)
+            yield part
+        if file.read(1):
+            raise _changed(entry, "it goes on after its size")
+    if entry.digest and f"sha256:{content.hexdigest()}" != entry.digest:
+        raise _changed(entry, f"its content is not {entry.digest}")
+
+
+def _changed(entry: Entry, why: str) -> HostError:
+    return HostError(
+        "a file changed while it was packed",
+        where=f"/{entry.path}",
+        why=why,
+        hint="stop what writes there, and call again",
+    )
+
+
+def ordered(entries: Iterable[Entry]) -> list[Entry]:
+    """Return the entries as they stand in an archive: the same list for every order they come in.
+
+    Directories come before what is in them, what is removed before what is there (image-spec
+    layer.md, "Whiteouts"), and the first of the names of a file has the file.
+    Raises InputError for what no layer can say.
+    """
+    found: dict[str, Entry] = {}
+    for entry in entries:
+        _check(entry)
+        if entry.path in found:
+            raise InputError("a path is there twice", where=f"/{entry.path}")
+        found[entry.path] = entry
+    names: dict[str, list[str]] = {}
+    for entry in found.values():
+        if entry.kind == "hardlink":
+            if found.get(entry.target, entry).kind in {"hardlink", "directory", "whiteout"}:
+                raise InputError(
+                    "a hardlink leads to no file", where=f"/{entry.path}", why=f"/{entry.target}"
+                )
+            names.setdefault(entry.target, [entry.target]).append(entry.path)
+    for target, group in names.items():
+        _share(found, found[target], sorted(group, key=_steps))
+    return sorted(found.values(), key=_place)
+
+
+def _share(found: dict[str, Entry], file: Entry, group: list[str]) -> None:
+    for path in group:
+        found[path] = replace(file, path=path, kind="hardlink", target=group[0])
+    found[group[0]] = replace(file, path=group[0])
+    if file.kind == "socket":
+        # None of the names is in the archive.
+        for path in group:
+            found[path] = replace(file, path=path)
+
+
+def _steps(path: str) -> list[tuple[int, bytes]]:
+    return [] if path == "." else [(1, name) for name in os.fsencode(path).split(b"/")]
+
+
+def _place(entry: Entry) -> list[tuple[int, bytes]]:
+    steps = _steps(entry.path)
+    if entry.kind == "whiteout":
+        steps[-1] = (0, steps[-1][1])
+    return steps
+
+
+def _check(entry: Entry) -> None:
+    """Refuse a path that means another thing in a layer than in a directory."""
+    if entry.path == ".":
+        if entry.kind == "directory":
+            return
+        raise InputError("the root of a layer must be a directory", why=entry.kind)
+    for name in entry.path.split("/"):
+        if name in {"", ".", ".."} or "\0" in name:
+            raise InputError("no path of a layer", where=repr(entry.path))
+        if name.startswith(WHITEOUT):
+            raise InputError(
+                "an image cannot carry a file of this name",
+                where=f"/{entry.path}",
+                why=f"a name that begins with {WHITEOUT} stands for a file that was removed",
+                hint="rename or remove it",
+            )
