@@ -54,6 +54,7 @@ class Store:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self._held: dict[str, int] = {}
 
     @classmethod
     def open(cls, path: str = "") -> Store:
@@ -131,11 +132,17 @@ class Store:
             os.mkdir(path, 0o700)
             fd = os.open(f"{path}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(fd, fcntl.LOCK_EX)
+        self._held[path] = fd
         try:
             yield path
         finally:
+            del self._held[path]
             remove_tree(path)
             os.close(fd)
+
+    def lock_of(self, workplace: str) -> int:
+        """Return the fd that holds a workplace: a program that inherits it holds it as well."""
+        return self._held[workplace]
 
     def sweep(self) -> list[str]:
         """Remove the workplaces that nobody holds; return their names."""
