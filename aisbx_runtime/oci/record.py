@@ -17,13 +17,13 @@ if TYPE_CHECKING:
         """Make `cls` a frozen value type: its annotated fields, with their defaults."""
         return cls
 
-    def replace(value: _T, **fields: object) -> _T:
+    def replace(value: _T, /, **fields: object) -> _T:
         """Return the value with some of its fields changed."""
         del fields
         return value
 else:
 
-    def replace(value, **fields):
+    def replace(value, /, **fields):
         """Return the value with some of its fields changed."""
         return type(value)(**{**value.__dict__, **fields})
 

@@ -10,6 +10,7 @@ import pytest
 from aisbx_runtime.oci.seccomp import apart, cache, compiler
 from tests.oci.seccomp.profiles import base_profile, profile, rule
 
+PLAIN = profile(rule("getppid", errno_ret=7))
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(compiler.__file__.rpartition("/")[0])))
 FOREIGN = 65533  # not even nobody
 
@@ -112,54 +113,6 @@ def test_a_hit_makes_six_system_calls(cache_dir):
         ["openat", "fstat", "geteuid", "read", "stat", "close"],
         ["openat", "fstat", "geteuid", "read", "newfstatat", "close"],
     )
-
-
-# ---- the key
-
-PLAIN = profile(rule("getppid", errno_ret=7))
-DIFFERENT = [
-    profile(rule("getppid", errno_ret=8)),
-    profile(rule("getppid", errno_ret=None)),
-    profile(rule("getppid", errno_ret=0)),
-    profile(rule("getppid", errno_ret=7), default_errno=1),
-    profile(rule("getppid", errno_ret=7), default="SCMP_ACT_LOG"),
-    profile(rule("getppid", errno_ret=7), flags=()),
-    profile(rule("getppid", errno_ret=7), flags=("SECCOMP_FILTER_FLAG_LOG",)),
-    profile(rule("getppid", errno_ret=7), architectures=("SCMP_ARCH_X86",)),
-    profile(rule("getppid", errno_ret=7, action="SCMP_ACT_TRACE")),
-    profile(rule("getppid", errno_ret=7, args=[(0, 1, 0, "SCMP_CMP_EQ")])),
-    profile(rule("getppid", errno_ret=7, args=[(0, 1, 0, "SCMP_CMP_NE")])),
-    profile(rule("getppid", errno_ret=7, args=[(0, 1, 1, "SCMP_CMP_EQ")])),
-    profile(rule("getppid", errno_ret=7, args=[(0, 11, 0, "SCMP_CMP_EQ")])),
-    profile(rule("getppid", errno_ret=7, args=[(1, 1, 0, "SCMP_CMP_EQ")])),
-    profile(rule("getppid", "kill", errno_ret=7)),
-    profile(rule("getppidkill", errno_ret=7)),
-    profile(rule("getppid', 'kill", errno_ret=7)),
-    profile(rule("getppid"), rule("kill", errno_ret=7)),
-    profile(rule("getppid", errno_ret=7), rule("getppid", errno_ret=7)),
-    profile(),
-]
-
-
-def test_profiles_that_differ_have_different_keys():
-    keys = {cache.key_of(each, "x86_64") for each in [PLAIN, *DIFFERENT]}
-
-    assert len(keys) == 1 + len(DIFFERENT)
-
-
-def test_machines_have_different_keys():
-    assert cache.key_of(PLAIN, "x86_64") != cache.key_of(PLAIN, "aarch64")
-
-
-def test_a_name_that_is_no_text_has_a_key():
-    assert len(cache.key_of(profile(rule("\udcff", "ä", "\n")), "x86_64")) == 64
-
-
-def test_what_does_not_decide_about_the_program_is_not_in_the_key():
-    seccomp = base_profile()
-    with_listener = type(seccomp)(**{**vars(seccomp), "listener_path": "/run/listener"})
-
-    assert cache.key_of(seccomp, "x86_64") == cache.key_of(with_listener, "x86_64")
 
 
 # ---- entries that are not taken
