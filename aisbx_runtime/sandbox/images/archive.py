@@ -8,9 +8,8 @@ Source: pax(1), "pax Extended Header"; image-spec layer.md.
 
 from __future__ import annotations
 
-import os
-
 from aisbx_runtime.sandbox.errors import InputError
+from aisbx_runtime.sandbox.tree import raw_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,10 +40,10 @@ def header(entry: Entry) -> bytes:
 
     Raises InputError where the format has no way to say it.
     """
-    name = os.fsencode(entry.path)
+    name = raw_of(entry.path)
     if entry.kind == "directory":
         name += b"/"
-    target = os.fsencode(entry.target)
+    target = raw_of(entry.target)
     size = entry.size if entry.kind == "file" else 0
     seconds, fraction_ns = divmod(entry.mtime_ns, _SECOND_NS)
     records = _xattrs(entry)
@@ -94,7 +93,14 @@ def _xattrs(entry: Entry) -> dict[bytes, bytes]:
                 why="the name of a pax record ends at its first '='",
                 hint="remove the attribute, in the container: setfattr -x",
             )
-        records[XATTR + os.fsencode(name)] = value
+        if not value:
+            raise InputError(
+                f"an image cannot carry the extended attribute {name!r}",
+                where=f"/{entry.path}",
+                why="it is empty, and engines take an empty pax record for none",
+                hint="remove the attribute, in the container: setfattr -x",
+            )
+        records[XATTR + raw_of(name)] = value
     return records
 
 
@@ -106,7 +112,7 @@ def _extended(entry: Entry, records: dict[bytes, bytes]) -> bytes:
             where=f"/{entry.path}",
             why=f"they take {len(body)} bytes, and engines read {PAX_LIMIT_BYTES} at most",
         )
-    last = os.fsencode(entry.path).rpartition(b"/")[2]
+    last = raw_of(entry.path).rpartition(b"/")[2]
     first = _block(b"PaxHeaders.0/" + last[:80], b"x", mode=0o644, size=len(body))
     return first + body + padding(len(body))
 

@@ -6,12 +6,12 @@ Same entries and contents, same bytes, whatever the order they come in. The cont
 from __future__ import annotations
 
 import hashlib
-import os
 import zlib
 from dataclasses import dataclass, replace
 
 from aisbx_runtime.sandbox.errors import HostError, InputError
 from aisbx_runtime.sandbox.images import archive
+from aisbx_runtime.sandbox.tree import raw_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 WHITEOUT = ".wh."
 OPAQUE = ".wh..wh..opq"
+# PATH_MAX with its NUL, and room for the directory where an engine unpacks.
+LONGEST_PATH_BYTES = 3072
 CHUNK_BYTES = 256 * 1024
 # zlib(3): 16 for a gzip header, which then has no name and no time; 15 for the window.
 _GZIP_WINDOW = 16 + 15
@@ -216,7 +218,7 @@ def _share(found: dict[str, Entry], file: Entry, group: list[str]) -> None:
 
 
 def _steps(path: str) -> list[tuple[int, bytes]]:
-    return [] if path == "." else [(1, name) for name in os.fsencode(path).split(b"/")]
+    return [] if path == "." else [(1, name) for name in raw_of(path).split(b"/")]
 
 
 def _place(entry: Entry) -> list[tuple[int, bytes]]:
@@ -232,6 +234,12 @@ def _check(entry: Entry) -> None:
         if entry.kind == "directory":
             return
         raise InputError("the root of a layer must be a directory", why=entry.kind)
+    if len(raw_of(entry.path)) > LONGEST_PATH_BYTES:
+        raise InputError(
+            f"an image cannot carry a path of more than {LONGEST_PATH_BYTES} bytes",
+            where=f"/{entry.path[:80]}...",
+            why="engines make each file by its whole path: path_resolution(7), PATH_MAX",
+        )
     for name in entry.path.split("/"):
         if name in {"", ".", ".."} or "\0" in name:
             raise InputError("no path of a layer", where=repr(entry.path))

@@ -42,7 +42,7 @@ times = st.one_of(
 xattr_names = st.sampled_from(
     ["security.capability", "user.a", "user.a b\n", "user.ü", "trusted.x", "user.\udcff"]
 )
-xattrs = st.dictionaries(xattr_names, st.binary(max_size=64), max_size=3).map(
+xattrs = st.dictionaries(xattr_names, st.binary(min_size=1, max_size=64), max_size=3).map(
     lambda found: tuple(sorted(found.items()))
 )
 KINDS = ["directory", "file", "symlink", "fifo", "socket", "character", "block", "whiteout"]
