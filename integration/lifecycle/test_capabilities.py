@@ -142,12 +142,48 @@ def test_an_unknown_capability_is_a_warning_in_the_log(runtime, bundle):
     bundle.all_capabilities("CAP_KILL", "CAP_NOSUCH")
     bundle.script("true").save()
     runtime.made.append(bundle.id)
-    log = f"{bundle.path}/log"
     words = ["create", "--bundle", bundle.path, bundle.id]
+
+    assert any("CAP_NOSUCH" in told for told in warnings_of(runtime, bundle, *words))
+
+
+def warnings_of(runtime, bundle, *words):
+    """Run a verb that succeeds, and return the warnings in its log."""
+    log = f"{bundle.path}/log-of-{words[0]}"
     runtime("--log", log, "--log-format", "json", *words).ok()
     entries = [json.loads(line) for line in text_of(log).splitlines()]
+    return [one["msg"] for one in entries if one["level"] == "warning"]
 
-    assert any(one["level"] == "warning" and "CAP_NOSUCH" in one["msg"] for one in entries)
+
+@pytest.fixture
+def not_inheritable(bundle):
+    # What `runc spec` writes.
+    bundle.all_capabilities("CAP_KILL")
+    bundle.config["process"]["capabilities"]["ambient"] = ["CAP_KILL"]
+    return bundle
+
+
+def test_an_ambient_capability_that_cannot_be_raised_is_a_warning_in_the_log(
+    runtime, not_inheritable
+):
+    found = not_inheritable
+    runtime.made.append(found.script("true").save().id)
+    told = warnings_of(runtime, found, "create", "--bundle", found.path, found.id)
+    known_of_runc(runtime, "runc before 1.3 says nothing", seen=told == [])
+
+    assert [True] == ["CAP_KILL" in one and "ambient" in one for one in told]
+
+
+def test_such_a_capability_of_an_executed_process_is_a_warning_too(runtime, not_inheritable):
+    found = runtime.started(not_inheritable.script("exec sleep 1000"))
+    told = warnings_of(runtime, not_inheritable, "exec", found.id, "true")
+    known_of_runc(runtime, "runc before 1.3 says nothing", seen=told == [])
+
+    assert [True] == ["CAP_KILL" in one and "ambient" in one for one in told]
+
+
+def test_such_a_capability_is_not_there(runtime, not_inheritable):
+    assert masks(runtime, not_inheritable)["ambient"] == 0
 
 
 def test_a_failure_is_the_only_entry_of_the_log(runtime, bundle):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aisbx_runtime.oci import birth, channel, console, init
+from aisbx_runtime.oci import birth, channel, console, init, report
 from aisbx_runtime.oci import container as containers
 from aisbx_runtime.oci import host as hosts
 from aisbx_runtime.oci import system as os
@@ -91,6 +91,8 @@ def _main(call: Call) -> int:
     # No fd of a directory of the host is in the child: /proc/PID/fd would lead out by it.
     container.close()
     _start(call, plan, spec, wanted, at)
+    for warning in plan.warnings:
+        report.warning(call.options, warning)
     if detach:
         return 0
     if relay is not None:
@@ -191,7 +193,8 @@ def plan_of(call: Call, spec: Spec, wanted: Process, host: Host, facts: Facts) -
         ),
     }
     phases = [Phase(name, side, tuple(found)) for name, (side, found) in steps.items()]
-    return Plan(tuple(phases), Birth((), (), intermediate=False, time_offsets=()), (), ())
+    birth_ = Birth((), (), intermediate=False, time_offsets=())
+    return Plan(tuple(phases), birth_, (), tuple(process.warnings(wanted, host)))
 
 
 def _join_step(path: str, facts: Facts, *, rootless: bool) -> Step:

@@ -271,13 +271,21 @@ def mask_of(names: tuple[str, ...], host: Host) -> int:
 
 
 def warnings(process: Process, host: Host) -> list[str]:
-    """Return a sentence for each capability that is ignored (config.md: SHOULD log a warning)."""
+    """Return a sentence for each capability that is ignored (config.md: MUST log a warning)."""
     sets = process.capabilities
     if sets is None:
         return []
     asked = (*sets.bounding, *sets.effective, *sets.permitted, *sets.inheritable, *sets.ambient)
     unknown = [name for name in dict.fromkeys(asked) if not mask_of((name,), host)]
-    return [f"process.capabilities: {name} is unknown here and ignored" for name in unknown]
+    found = [f"process.capabilities: {name} is unknown here and ignored" for name in unknown]
+    # capabilities(7): the kernel refuses to raise it. `runc spec` asks for such.
+    raised = [name for name in dict.fromkeys(sets.ambient) if name not in unknown]
+    for word, names in (("permitted", sets.permitted), ("inheritable", sets.inheritable)):
+        lost = [name for name in raised if name not in names]
+        if lost:
+            at = "process.capabilities.ambient"
+            found.append(f"{at}: not {word}, and so ignored: {' '.join(lost)}")
+    return found
 
 
 def rlimit_steps(process: Process) -> list[Step]:
@@ -320,8 +328,7 @@ def _credential_steps(process: Process, host: Host, *, set_groups: bool) -> list
     # Without capabilities in config.json there are none, as in runc.
     sets = process.capabilities or Capabilities()
     permitted, inheritable = mask_of(sets.permitted, host), mask_of(sets.inheritable, host)
-    # capabilities(7): ambient is limited to what is permitted and inheritable. `runc spec` asks
-    # for more and no runtime complains: the rest cannot be had.
+    # capabilities(7): ambient is limited to what is permitted and inheritable (see `warnings`).
     ambient = mask_of(sets.ambient, host) & permitted & inheritable
     effective, bounding = mask_of(sets.effective, host), mask_of(sets.bounding, host)
     carried = 0

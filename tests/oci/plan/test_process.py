@@ -101,6 +101,21 @@ def test_capabilities_beyond_the_kernels_last_are_left_out_with_a_warning():
     assert [] == process.warnings(a_process(), old)
 
 
+def test_an_ambient_capability_that_cannot_be_raised_is_told():
+    sets = Capabilities(
+        permitted=("CAP_KILL", "CAP_CHOWN"),
+        inheritable=("CAP_KILL", "CAP_FOWNER"),
+        ambient=("CAP_KILL", "CAP_CHOWN", "CAP_FOWNER", "CAP_SYSLOG", "NOSUCH", "CAP_SYSLOG"),
+    )
+    at = "process.capabilities.ambient"
+
+    assert [
+        "process.capabilities: NOSUCH is unknown here and ignored",
+        f"{at}: not permitted, and so ignored: CAP_FOWNER CAP_SYSLOG",
+        f"{at}: not inheritable, and so ignored: CAP_CHOWN CAP_SYSLOG",
+    ] == process.warnings(a_process(capabilities=sets), hosts.UNIFIED)
+
+
 def test_limits_keep_their_order():
     limits = (Rlimit("RLIMIT_CORE", 0, 1), Rlimit("RLIMIT_NOFILE", 5, INFINITY))
     expected = [
