@@ -184,6 +184,37 @@ def test_mounts_are_made_in_the_order_of_the_list(runtime, bundle, tmp_path):
     assert runtime.run(bundle, "cat /mnt/inner/file").out == "text"
 
 
+def mixed(bundle, directory):
+    """Give it bind mounts of every kind, each between other mounts."""
+    bundle.mount("/mnt/0", "bind", directory, "rbind", "ro")
+    bundle.mount("/mnt/1", "tmpfs", "tmpfs")
+    bundle.mount("/mnt/2", "bind", "/etc/hostname", "bind", "nosuid")
+    bundle.mount("/mnt/3", "tmpfs", "tmpfs")
+    bundle.mount("/mnt/4", "bind", directory, "bind", "rshared")
+    bundle.mount("/mnt/5", "tmpfs", "tmpfs")
+    bundle.mount("/mnt/6", "bind", "/etc/hostname", "bind", "shared")
+    bundle.mount("/mnt/7", "tmpfs", "tmpfs")
+    bundle.mount("/mnt/8", "bind", bundle.path, "rbind")
+    bundle.mount("/mnt/9", "tmpfs", "tmpfs")
+    return [one["destination"] for one in bundle.config["mounts"]]
+
+
+def test_mountinfo_is_in_the_order_of_the_list(runtime, bundle, tmp_path):
+    # Since Linux 6.8 it goes by the age of mounts; OCI's runtimetest takes it for their order.
+    listed = mixed(bundle, str(tmp_path))
+    shown = [line.split()[4] for line in runtime.run(bundle, READ).ok().lines]
+
+    assert [path for path in shown if path in listed] == listed
+
+
+@needs.rights
+def test_mountinfo_is_in_the_order_of_the_list_in_a_user_namespace(runtime, bundle, tmp_path):
+    listed = mixed(bundle.user_namespace(), str(tmp_path))
+    shown = [line.split()[4] for line in runtime.run(bundle, READ).ok().lines]
+
+    assert [path for path in shown if path in listed] == listed
+
+
 def test_a_later_mount_covers_an_earlier_one(runtime, bundle, tmp_path):
     (tmp_path / "file").write_text("text")
     bundle.mount("/mnt", "bind", str(tmp_path), "rbind")
@@ -312,6 +343,19 @@ def test_a_mount_made_inside_a_shared_mount_reaches_the_host(runtime, bundle, sh
     container.sh("umount /mnt/x")
 
     assert seen == ["file"]
+
+
+def test_what_is_mounted_below_a_shared_source_stays_there(runtime, bundle, shared):
+    # The copies of a shared mount are its peers: what is taken from one of them leaves them all.
+    bundle.config["linux"]["rootfsPropagation"] = "rshared"
+    os.mkdir(f"{shared}/below")
+    host.mount("tmpfs", f"{shared}/below", "tmpfs")
+    bundle.mount("/mnt", "bind", shared, "rbind", "rshared")
+    inside = runtime.run(bundle, "grep -c ' /mnt' /proc/self/mountinfo").out
+    stays = os.path.ismount(f"{shared}/below")
+    host.umount(f"{shared}/below")
+
+    assert (inside, stays) == ("2\n", True)
 
 
 @pytest.mark.parametrize("value", ["slave", "rslave"])

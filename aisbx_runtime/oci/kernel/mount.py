@@ -69,6 +69,15 @@ def open_tree(dir_fd: int, path: str, flags: int) -> int:
     return syscall("open_tree", dir_fd, os.fsencode(path), flags, path=path)
 
 
+def clone(fd: int, *, path: str = "") -> int:
+    """Return an fd of a detached copy of the mount that `fd` is the root of, with all below it.
+
+    Raises KernelError EINVAL where it is not attached in the mount namespace of this process.
+    """
+    flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE
+    return syscall("open_tree", fd, b"", flags, path=path)
+
+
 def move_mount(tree_fd: int, target_fd: int, *, path: str = "") -> None:
     """Attach the detached mount `tree_fd` at `target_fd`; both are fds. `path` is for the error."""
     flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH

@@ -30,7 +30,7 @@ from aisbx_runtime.oci.kernel.process import PR_SET_DUMPABLE, PR_SET_PDEATHSIG, 
 from aisbx_runtime.oci.kernel.signal import SIGKILL, reap, send_signal
 from aisbx_runtime.oci.lifecycle import attempt, exec  # noqa: A004  (the verb)
 from aisbx_runtime.oci.lifecycle import bundle as bundles
-from aisbx_runtime.oci.plan import mounts, namespaces, refuse, rootfs
+from aisbx_runtime.oci.plan import mounts, namespaces, refuse, rootfs, sources
 from aisbx_runtime.oci.plan.join import EnterContainer
 from aisbx_runtime.oci.plan.remount import Remount
 from aisbx_runtime.oci.plan.step import World
@@ -77,7 +77,7 @@ def main(call: Call) -> int:
         *([namespaces.BecomeContainerRoot("linux.namespaces")] if user_namespace else []),
     ]
     if verb == "add":
-        _apply(mounts.host_steps(spec, facts.text("bundle")), at)
+        _apply(sources.steps(spec, facts.text("bundle")), at)
         steps.extend(_mount_steps(spec))
     else:
         steps.extend([Unmount(one.destination, f"mounts[{index}].destination")

@@ -17,6 +17,7 @@ from aisbx_runtime.oci.plan import (
     rootfs,
     score,
     seccomp,
+    sources,
     stdio,
     terminal,
 )
@@ -123,8 +124,24 @@ def _sources(spec: Spec, host: Host, bundle: str) -> list[Step]:
     # Taken by path once, by the caller's rights and in its mount namespace where that is possible.
     return [
         *rootfs.host_steps(spec, bundle),
-        *mounts.host_steps(spec, bundle),
+        *[
+            step
+            for index in _taken_first(spec, host, bundle)
+            for step in sources.steps_of(index, spec.mounts[index], spec, bundle)
+        ],
         *devices.host_steps(spec, host),
+    ]
+
+
+def _taken_first(spec: Spec, host: Host, bundle: str) -> list[int]:
+    """Return which entries of `mounts` have a source that is not taken in its turn."""
+    # The root of another user namespace may not reach what the runtime's caller does.
+    every = namespaces.has_user_namespace(spec) and not _takes_inside(host)
+    rootfs_path = rootfs.path_of(spec, bundle)
+    return [
+        index
+        for index, one in enumerate(spec.mounts)
+        if mounts.is_bind(one) and (every or sources.is_taken_first(one, bundle, rootfs_path))
     ]
 
 
@@ -138,13 +155,19 @@ def _rootfs(
 ) -> list[Step]:
     propagation = rootfs.inherited(spec)
     mounted: list[Step] = []
+    taken_first = _taken_first(spec, host, bundle)
     for index, one in enumerate(spec.mounts):
         if one.type == "cgroup" and not mounts.is_bind(one):
             from aisbx_runtime.oci.plan import cgroup_mount
 
             mounted.extend(cgroup_mount.steps(index, one, spec, host, cgroups))
             continue
-        mounted.extend(mounts.steps_of(index, one, propagation=propagation))
+        first = index in taken_first
+        if not first:
+            mounted.extend(sources.steps_of(index, one, spec, bundle))
+        mounted.extend(
+            mounts.steps_of(index, one, propagation=propagation, taken_long_before=first)
+        )
     keyring: list[Step] = []
     if not options.no_new_keyring:
         keyring = [process.JoinKeyring(process.KEYRING + container_id, "runtime default")]

@@ -1,6 +1,7 @@
 """`mounts` of config.json: bind mounts and file systems, by fd at both ends.
 
-Mounts of type `cgroup` live in `cgroup_mount`, device nodes in `devices`, masks in `paths`.
+How sources of bind mounts are taken lives in `sources`, mounts of type `cgroup` in `cgroup_mount`,
+device nodes in `devices`, masks in `paths`.
 """
 
 from __future__ import annotations
@@ -10,12 +11,6 @@ import stat
 from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.errors import Failure, HostError, KernelError, why_of
 from aisbx_runtime.oci.kernel import mount
-from aisbx_runtime.oci.kernel.mount import (
-    AT_FDCWD,
-    AT_RECURSIVE,
-    AT_SYMLINK_NOFOLLOW,
-    OPEN_TREE_CLONE,
-)
 from aisbx_runtime.oci.kernel.path import (
     PROC_SUPER_MAGIC,
     RESOLVE_IN_ROOT,
@@ -50,30 +45,8 @@ _FSCONFIG_VALUE_BYTES = 255
 
 
 @record
-class OpenSource:
-    """Take a detached copy of a bind mount's source, with the rights of the runtime's caller."""
-
-    source: str
-    recursive: bool
-    key: str
-    origin: str
-    nofollow: bool = False
-
-    def describe(self) -> str:
-        """Return one line, in the imperative."""
-        what = f"the symlink {self.source} itself" if self.nofollow else self.source
-        return f"take {what}{' with all below it' if self.recursive else ''}"
-
-    def apply(self, at: World) -> None:
-        """Clone it; the fd is inherited by container init."""
-        flags = OPEN_TREE_CLONE | (AT_RECURSIVE if self.recursive else 0)
-        flags |= AT_SYMLINK_NOFOLLOW if self.nofollow else 0
-        at.trees[self.key] = mount.open_tree(AT_FDCWD, self.source, flags)
-
-
-@record
 class BindMount:
-    """Attach a source that the runtime took before."""
+    """Attach a source that was taken before; `long_before` other mounts were made since then."""
 
     source: str
     target: str
@@ -81,6 +54,7 @@ class BindMount:
     propagation: int
     key: str
     origin: str
+    long_before: bool = False
 
     def describe(self) -> str:
         """Return one line, in the imperative."""
@@ -94,7 +68,6 @@ class BindMount:
             mount.mount_setattr(
                 tree_fd, propagation=self.propagation, recursive=True, path=self.target
             )
-        set_options(tree_fd, self.options, self.target)
         if stat.S_ISDIR(os.fstat(tree_fd).st_mode):
             target_fd = make_dirs_in_root(at.root_fd, self.target)
         elif self.options.dest_nofollow:
@@ -102,7 +75,23 @@ class BindMount:
         else:
             target_fd = make_file_in_root(at.root_fd, self.target)
         _check_proc(self.target, target_fd, is_proc=fs_type_of(tree_fd) == PROC_SUPER_MAGIC)
+        if self.long_before:
+            tree_fd = self._renewed(tree_fd, target_fd)
+        set_options(tree_fd, self.options, self.target)
         _attach(at, tree_fd, target_fd, self.target)
+
+    def _renewed(self, tree_fd: int, target_fd: int) -> int:
+        """Return a copy that is as old as its place in the list; closes `tree_fd`.
+
+        open_tree(2): only what is attached in this mount namespace can be copied here.
+        """
+        mount.move_mount(tree_fd, target_fd, path=self.target)
+        copy_fd = mount.clone(tree_fd, path=self.target)
+        # A peer would take the mounts below it away from the source as well.
+        mount.mount_setattr(tree_fd, propagation=mount.MS_PRIVATE, recursive=True)
+        mount.umount_detach(f"/proc/self/fd/{tree_fd}")
+        os.close(tree_fd)
+        return copy_fd
 
 
 @record
@@ -311,30 +300,9 @@ def check(spec: Spec, host: Host) -> None:
             )
 
 
-def host_steps(spec: Spec, bundle: str) -> list[Step]:
-    """Return how the runtime takes the sources of bind mounts, before container init is born."""
-    steps: list[Step] = []
-    for index, one in enumerate(spec.mounts):
-        options = resolve(one.options)
-        if is_bind(one) and not options.remount:
-            key = f"mounts[{index}]"
-            source = os.path.normpath(os.path.join(bundle, one.source))
-            nofollow = options.src_nofollow
-            taken = OpenSource(source, options.recursive_bind, key, f"{key}.source", nofollow)
-            if options.copy_symlink:
-                from aisbx_runtime.oci.plan.symlink import ReadSymlink
-
-                steps.append(ReadSymlink(taken))
-            else:
-                steps.append(taken)
-            if maps_ids(one, options):
-                from aisbx_runtime.oci.plan import idmap
-
-                steps.append(idmap.step_of(key, one, options, source, spec.linux))
-    return steps
-
-
-def steps_of(index: int, one: Mount, *, propagation: int) -> list[Step]:
+def steps_of(
+    index: int, one: Mount, *, propagation: int, taken_long_before: bool = False
+) -> list[Step]:
     """Return how container init carries out one entry that is not of type `cgroup`."""
     origin = f"mounts[{index}]"
     options = resolve(one.options)
@@ -342,7 +310,9 @@ def steps_of(index: int, one: Mount, *, propagation: int) -> list[Step]:
         if options.attr_set & mount.MOUNT_ATTR_RDONLY and one.destination.rstrip("/") == "/sys":
             # CVE-2023-25809: with the top mount alone the host's cgroups below stay writable.
             options = resolve((*one.options, "rro"))
-        bound = BindMount(one.source, one.destination, options, propagation, origin, origin)
+        bound = BindMount(
+            one.source, one.destination, options, propagation, origin, origin, taken_long_before
+        )
         if options.copy_symlink:
             from aisbx_runtime.oci.plan.symlink import CopySymlink
 

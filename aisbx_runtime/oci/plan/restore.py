@@ -14,7 +14,16 @@ from aisbx_runtime.oci.kernel import mount
 from aisbx_runtime.oci.kernel.mount import AT_FDCWD, AT_RECURSIVE, OPEN_TREE_CLONE
 from aisbx_runtime.oci.kernel.namespaces import CLONE_NEWNET, CLONE_NEWNS, setns, unshare
 from aisbx_runtime.oci.kernel.path import open_in_root
-from aisbx_runtime.oci.plan import hooks, mounts, names, namespaces, paths, process, rootfs
+from aisbx_runtime.oci.plan import (
+    hooks,
+    mounts,
+    names,
+    namespaces,
+    paths,
+    process,
+    rootfs,
+    sources,
+)
 from aisbx_runtime.oci.plan.remount import Remount
 from aisbx_runtime.oci.plan.step import INIT, RUNTIME, Birth, Phase, Plan
 from aisbx_runtime.oci.record import record, replace
@@ -190,7 +199,7 @@ def _mount_points(spec: Spec, bundle: str) -> list[Step]:
         LeaveMounts(mount.MS_PRIVATE, "runtime default"),
         rootfs.CloneRootfs(rootfs.path_of(spec, bundle), mount.MS_PRIVATE, "root.path"),
         rootfs.AttachRootfs(rootfs.path_of(spec, bundle), "root.path"),
-        *mounts.host_steps(spec, bundle),
+        *sources.steps(spec, bundle),
     ]
     propagation = rootfs.inherited(spec)
     for index, one in enumerate(spec.mounts):

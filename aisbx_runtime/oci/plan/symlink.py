@@ -11,7 +11,8 @@ from aisbx_runtime.oci.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from aisbx_runtime.oci.plan.mounts import BindMount, OpenSource
+    from aisbx_runtime.oci.plan.mounts import BindMount
+    from aisbx_runtime.oci.plan.sources import OpenSource
     from aisbx_runtime.oci.plan.step import World
 
 

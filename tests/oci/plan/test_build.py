@@ -213,7 +213,9 @@ def position(plan: Plan, words: str) -> int:
 
 # Each pair: the first must come before the second, or what is said in the comment breaks.
 ORDER = [
-    ("take /bundle/data", "start container init"),  # by the caller's rights and mounts
+    ("take the rootfs", "start container init"),  # by the caller's rights and mounts
+    ("make every inherited mount", "take /bundle/data"),  # what is private has no peers
+    ("take /bundle/data", "run createContainer hooks"),  # which could lead its path elsewhere
     ("load the seccomp filter", "start container init"),  # init imports nothing
     ("join a new session keyring", "attach the rootfs"),  # before the container's procfs is there
     ("keep a private procfs", "mount proc"),  # the container's may be a trap

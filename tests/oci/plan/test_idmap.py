@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from aisbx_runtime.oci.errors import HostError
-from aisbx_runtime.oci.plan import mounts
+from aisbx_runtime.oci.plan import mounts, sources
 from aisbx_runtime.oci.plan.idmap import MapIds
 from aisbx_runtime.oci.spec.model import IdMapping, Linux, Mount, Namespace, Root, Spec
 from tests import hosts
@@ -17,7 +17,7 @@ INNER = (IdMapping(0, 100000, 65536),)
 def mapped_by(*options, namespaces=(), **fields) -> MapIds:
     linux = Linux(namespaces=namespaces, uid_mappings=INNER, gid_mappings=INNER)
     entry = Mount("/x", "", "/y", options, **fields)
-    _, step = mounts.host_steps(Spec("1.2.1", Root("r"), mounts=(entry,), linux=linux), "/bundle")
+    _, step = sources.steps(Spec("1.2.1", Root("r"), mounts=(entry,), linux=linux), "/bundle")
     return step
 
 

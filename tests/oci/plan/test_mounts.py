@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from aisbx_runtime.oci.kernel import mount
-from aisbx_runtime.oci.plan import mounts
-from aisbx_runtime.oci.plan.mounts import BindMount, FileSystemMount, MakeMountReadOnly, OpenSource
+from aisbx_runtime.oci.plan import mounts, sources
+from aisbx_runtime.oci.plan.mounts import BindMount, FileSystemMount, MakeMountReadOnly
 from aisbx_runtime.oci.plan.remount import Remount
+from aisbx_runtime.oci.plan.sources import OpenSource
 from aisbx_runtime.oci.spec.model import Mount, Root, Spec
 from aisbx_runtime.oci.spec.mount_options import resolve
 
@@ -31,7 +32,7 @@ def test_what_binds_is_told_by_type_or_option(entry, expected):
 
 
 def test_sources_of_bind_mounts_are_taken_from_the_bundle():
-    found = mounts.host_steps(
+    found = sources.steps(
         spec(
             Mount("/proc", "proc", "proc"),
             Mount("/a", "bind", "data/../x", ("bind",)),
@@ -50,7 +51,7 @@ def test_sources_of_bind_mounts_are_taken_from_the_bundle():
 
 def test_a_source_is_attached_under_the_key_it_was_taken_with():
     entry = Mount("/b", "bind", "/srv", ("rbind", "ro"))
-    (taken,) = mounts.host_steps(spec(entry), "/bundle")
+    (taken,) = sources.steps(spec(entry), "/bundle")
     (attached,) = mounts.steps_of(0, entry, propagation=mount.MS_SLAVE)
 
     assert taken.key == attached.key
@@ -62,7 +63,7 @@ def test_a_source_is_attached_under_the_key_it_was_taken_with():
 def steps_of(*options):
     entry = Mount("/b", "bind", "/srv", options)
     return (
-        mounts.host_steps(spec(entry), "/bundle"),
+        sources.steps(spec(entry), "/bundle"),
         mounts.steps_of(0, entry, propagation=mount.MS_SLAVE),
     )
 

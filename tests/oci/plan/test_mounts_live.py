@@ -10,7 +10,7 @@ import pytest
 
 from aisbx_runtime.oci.errors import Failure, KernelError
 from aisbx_runtime.oci.kernel import mount
-from aisbx_runtime.oci.plan import mounts
+from aisbx_runtime.oci.plan import mounts, sources
 from aisbx_runtime.oci.plan.mounts import MakeMountReadOnly
 from aisbx_runtime.oci.spec.model import Mount, Root, Spec
 from tests.oci.forked import forked, mount_tmpfs, mounts_at
@@ -32,7 +32,7 @@ def carry_out(place, *entries: Mount, propagation: int = mount.MS_PRIVATE) -> No
     """Apply what the entries become, as create and container init do."""
     at = world(place / "root")
     before = open_fds()
-    apply(mounts.host_steps(Spec("1.2.1", Root("r"), mounts=entries), f"{place}"), at)
+    apply(sources.steps(Spec("1.2.1", Root("r"), mounts=entries), f"{place}"), at)
     for index, one in enumerate(entries):
         apply(mounts.steps_of(index, one, propagation=propagation), at)
 
