@@ -7,6 +7,7 @@ sweeps that away while a program outlives us for a moment.
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import shutil
@@ -47,7 +48,7 @@ class ToolError(Exception):
         if self.code < 0:
             return f"{self.program} was killed by signal {-self.code}"
         said = self.lines[-1] if self.lines else f"exit code {self.code}"
-        return f"{self.program}: {said}"
+        return f"{self.program}: {_message(said)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,18 @@ def _last_lines(fd: int) -> list[str]:
     text = os.pread(fd, 1 << 16, max(0, size - (1 << 16))).decode(errors="replace")
     lines = [printable(line.strip()) for line in text.splitlines() if line.strip()]
     return lines[-LINES_KEPT:]
+
+
+def _message(line: str) -> str:
+    """Return the message of a line of logrus (skopeo): `time=... level=fatal msg="..."`."""
+    _, found, text = line.partition(" msg=")
+    if not found or not text.startswith('"'):
+        return line
+    try:
+        message, _ = json.JSONDecoder(strict=False).raw_decode(text)
+    except ValueError:
+        return line
+    return printable(str(message))
 
 
 def printable(text: str) -> str:

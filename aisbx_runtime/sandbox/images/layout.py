@@ -142,11 +142,16 @@ def take_blob(store: Store, path: str, blob: Descriptor) -> None:
 
 def put_blob(store: Store, workplace: str, content: bytes, media_type: str) -> Descriptor:
     """Put a small blob that is in memory into the layout. Held by `unnamed`."""
-    blob = Descriptor(media_type, f"sha256:{hashlib.sha256(content).hexdigest()}", len(content))
+    blob = blob_of(content, media_type)
     path = os.path.join(workplace, f"blob-{blob.digest.removeprefix('sha256:')}")
     write_whole(path, content)
     put_in_place(path, blob_path(store, blob.digest))
     return blob
+
+
+def blob_of(content: bytes, media_type: str) -> Descriptor:
+    """Return the descriptor of bytes."""
+    return Descriptor(media_type, f"sha256:{hashlib.sha256(content).hexdigest()}", len(content))
 
 
 def check_file(path: str, blob: Descriptor) -> None:

@@ -160,7 +160,12 @@ def manifest_of(content: bytes, where: str) -> Manifest:
 
 def config_of(content: bytes, where: str) -> Config:
     """Read an image's config."""
-    document = parsed(content, where)
+    return config_from(parsed(content, where))
+
+
+def config_from(document: Document) -> Config:
+    """Read an image's config that is part of a document."""
+    where = document.where
     platform = platform_of(document)
     rootfs = document.at("rootfs")
     if rootfs.at("type").text("layers") != "layers":
