@@ -10,16 +10,24 @@ import time
 from integration import host
 from integration.runtime import PATH, TIMEOUT_S, Container
 
-# A number in a variable of init: it goes up, and whoever starts anew begins with 1.
-COUNTER = """
+
+def counter_of(path: str) -> str:
+    """Return a script whose init counts in a variable, and shows it in a file of the container.
+
+    The number goes up, and whoever starts anew begins with 1.
+    """
+    return f"""
 i=0
 while :; do
     i=$((i + 1))
-    echo $i >/tmp/number.new
-    mv /tmp/number.new /tmp/number
+    echo $i >{path}.new
+    mv {path}.new {path}
     sleep 0.02
 done
 """
+
+
+COUNTER = counter_of("/tmp/number")
 QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
 

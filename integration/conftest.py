@@ -21,7 +21,7 @@ ROOT = os.path.dirname(HERE)
 if ROOT not in sys.path:
     sys.path.insert(0, ROOT)  # the modules beside this one are imported as integration.*
 
-from integration import host, leaks  # noqa: E402
+from integration import criu, host, leaks  # noqa: E402
 from integration.bundle import Bundle, Template  # noqa: E402
 from integration.runtime import Runtime  # noqa: E402
 
@@ -162,3 +162,15 @@ def probe(scratch: str) -> Callable[[str], str]:
         return path
 
     return compiled
+
+
+@pytest.fixture(scope="session")
+def bin_directory(_isolation: None) -> str:
+    """A directory with a criu that works on this kernel, to put first into a PATH."""
+    reason = criu.lacks_kernel()
+    found = criu.installed()
+    if not reason and not found:
+        reason = host.lacks_program("mmdebstrap")
+    if reason:
+        pytest.skip(reason)
+    return found or criu.build()

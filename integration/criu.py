@@ -1,7 +1,8 @@
 """criu for the tests: the one of Debian's forky, since that of Debian 12 fails on new kernels.
 
-It is unpacked beside the checkout's other builds, and runs on this machine's own kernel by its own
-dynamic loader. Nothing here knows which runtime is tested.
+Where this machine has a newer one, as the guest with systemd has, it is that. Else it is unpacked
+beside the checkout's other builds, and runs on this machine's own kernel by its own dynamic loader.
+Nothing here knows which runtime is tested.
 """
 
 from __future__ import annotations
@@ -12,10 +13,29 @@ import shutil
 import subprocess
 import tempfile
 
+from integration.runtime import PATH
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 BUILT = f"{os.path.dirname(HERE)}/build/criu-forky"
 _SUITE, _MIRROR = "forky", "http://deb.debian.org/debian"
 _BUILD_S = 300
+
+
+def installed() -> str:
+    """Return the directory of this machine's own criu, where the runtime can use it, or ""."""
+    path = shutil.which("criu", path=PATH)
+    if path is None:
+        return ""
+    done = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
+    words = done.stdout.split()  # Version: 4.2.1
+    return os.path.dirname(path) if len(words) > 1 and words[1][:1] in "456789" else ""
+
+
+def lacks_kernel() -> str:
+    """Return why no criu works on this kernel, or "". proc(5): CONFIG_CHECKPOINT_RESTORE."""
+    if os.path.exists("/proc/sys/kernel/ns_last_pid"):
+        return ""
+    return "this kernel is built without CHECKPOINT_RESTORE"
 
 
 def build() -> str:

@@ -38,7 +38,7 @@ class Daemon:
 
     def __init__(self, top: str, directory: str) -> None:
         """Start it; it looks for shims, and these for runc, in `directory` first."""
-        self.address = f"{top}/sock"
+        self.address, self.directory = f"{top}/sock", directory
         os.makedirs(top, exist_ok=True)
         with open(f"{top}/config.toml", "w") as out:
             out.write(CONFIG.format(top=top))
@@ -77,7 +77,7 @@ class Ctr:
 
     def __init__(self, daemon: Daemon, runtime: list[str]) -> None:
         self.runtime = runtime
-        self.address = daemon.address
+        self.address, self.directory = daemon.address, daemon.directory
         self.prefix = ["ctr", "--address", daemon.address, "--namespace", f"{host.MARK}-ctr"]
         self._number = 0
 

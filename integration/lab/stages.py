@@ -38,6 +38,10 @@ OF_CGROUPS = tuple(
     f"integration/lifecycle/test_{topic}.py"
     for topic in ("cgroups", "devices", "events", "exec_cgroup", "pause", "rootless", "update")
 )
+OF_CGROUPS_V2 = tuple(
+    f"integration/lifecycle/test_cgroups_v2{topic}.py"
+    for topic in ("", "_effects", "_life", "_nested")
+)
 # What newer kernels do in another way: mounts, namespaces, clone3, execveat.
 OF_OLD_KERNELS = tuple(
     f"integration/lifecycle/test_{topic}.py" for topic in ("exec_birth", "paths", "run")
@@ -58,6 +62,13 @@ STAGES = (
         name="engines", guest="host", tests=("integration/engines",), timeout_s=1800, runs="full"
     ),
     Stage(name="cgroups-systemd", guest="systemd", tests=OF_CGROUPS, timeout_s=900),
+    Stage(
+        name="cgroups-v2-systemd",
+        guest="systemd",
+        tests=OF_CGROUPS_V2,
+        timeout_s=900,
+        runs="full",
+    ),
     Stage(
         name="engines-systemd",
         guest="systemd",

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from integration import criu, host
+from integration import host
 from integration.checkpoints import Checkpoints
 
 
@@ -42,14 +42,6 @@ def nested(_no_leaks, scratch):
     host.umount(f"{path}/below")
     host.umount(path)
     os.rmdir(path)
-
-
-@pytest.fixture(scope="session")
-def bin_directory():
-    reason = host.lacks_program("mmdebstrap")
-    if reason:
-        pytest.skip(reason)
-    return criu.build()
 
 
 @pytest.fixture

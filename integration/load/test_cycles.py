@@ -6,12 +6,13 @@ AISBX_LOAD_CYCLES is how many; `make test-load` has 1000, the ordinary suites a 
 from __future__ import annotations
 
 import os
+import time
 
 import pytest
 
 from integration import host, leaks, needs
 from integration.differences import known_of_runc
-from integration.runtime import Container
+from integration.runtime import TIMEOUT_S, Container
 
 CYCLES = int(os.environ.get("AISBX_LOAD_CYCLES") or 12)
 WARM = 2  # the first ones fill caches
@@ -39,6 +40,13 @@ def everything(runtime):
 
 
 def open_files(pid):
+    """Return what a process that was created holds open, once it waits.
+
+    When create returns, its last words to create may have been sent on a socket not closed yet.
+    """
+    deadline = time.monotonic() + TIMEOUT_S
+    while host.text_of(f"/proc/{pid}/stat").rsplit(")", 1)[1].split()[0] != "S":
+        assert time.monotonic() < deadline, "it does not come to wait"
     return sorted(os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd"))
 
 
