@@ -103,6 +103,43 @@ def _hashed(path_fd: int, found: os.stat_result) -> tuple[str, int]:
         os.close(fd)
 
 
+def entry_of(
+    path_fd: int,
+    found: os.stat_result,
+    path: str,
+    mapping: Mapping | None,
+    overlay: Overlay,
+    content: Content,
+) -> Entry:
+    """Return the entry of the file at an O_PATH fd, by its first name."""
+    kind = _KINDS[stat.S_IFMT(found.st_mode)]
+    if kind == "character" and found.st_rdev == 0:
+        return Entry(path, "whiteout")
+    said = attributes.read(path_fd, overlay, mapping)
+    if kind == "file" and said.whiteout and found.st_size == 0:
+        return Entry(path, "whiteout")
+    uid, gid = found.st_uid, found.st_gid
+    if mapping is not None:
+        uid, gid = mapping.inside(uid, gid)
+    digest, size = content(path_fd, found) if kind == "file" else ("", 0)
+    device = found.st_rdev if kind in {"character", "block"} else 0
+    return Entry(
+        path=path,
+        kind=kind,
+        mode=stat.S_IMODE(found.st_mode),
+        uid=uid,
+        gid=gid,
+        mtime_ns=found.st_mtime_ns,
+        size=size,
+        digest=digest,
+        # An empty path is the link at the fd itself, readlinkat(2).
+        target=text_of(os.readlink(b"", dir_fd=path_fd)) if kind == "symlink" else "",
+        device=(os.major(device), os.minor(device)),
+        opaque=said.opaque and kind == "directory",
+        xattrs=said.rest,
+    )
+
+
 class _Directory:
     """One on the way down: names are those to come, the last one first; fd is -1 while closed."""
 
@@ -174,44 +211,19 @@ class _Walker:
             self._enter(path_fd, found, prefix)
 
     def _entry(self, path_fd: int, found: os.stat_result) -> Entry:
-        kind = _KINDS[stat.S_IFMT(found.st_mode)]
-        # Overlay makes all its whiteouts as names of one file: before hardlinks.
-        if kind == "character" and found.st_rdev == 0:
-            return Entry(self.path, "whiteout")
-        said = attributes.read(path_fd, self._overlay, self._mapping)
-        if kind == "file" and said.whiteout and found.st_size == 0:
-            return Entry(self.path, "whiteout")
-        if kind != "directory" and found.st_nlink > 1:
-            first = self._first_names.setdefault(found.st_ino, self.path)
-            if first != self.path:
-                return Entry(self.path, "hardlink", target=first)
-        uid, gid = found.st_uid, found.st_gid
-        if self._mapping is not None:
-            uid, gid = self._mapping.inside(uid, gid)
-        digest, size = "", 0
-        if kind == "file":
+        def content(path_fd: int, found: os.stat_result) -> tuple[str, int]:
             self._count_holes(found)
-            digest, size = "", found.st_size
-            if self._content is not None:
-                digest, size = self._content(path_fd, found)
-        device = (0, 0)
-        if kind in {"character", "block"}:
-            device = (os.major(found.st_rdev), os.minor(found.st_rdev))
-        return Entry(
-            path=self.path,
-            kind=kind,
-            mode=stat.S_IMODE(found.st_mode),
-            uid=uid,
-            gid=gid,
-            mtime_ns=found.st_mtime_ns,
-            size=size,
-            digest=digest,
-            # An empty path is the link at the fd itself, readlinkat(2).
-            target=text_of(os.readlink(b"", dir_fd=path_fd)) if kind == "symlink" else "",
-            device=device,
-            opaque=said.opaque and kind == "directory",
-            xattrs=said.rest,
-        )
+            return self._content(path_fd, found) if self._content else ("", found.st_size)
+
+        if not stat.S_ISDIR(found.st_mode) and found.st_nlink > 1:
+            first = self._first_names.get(found.st_ino)
+            if first is not None:
+                return Entry(self.path, "hardlink", target=first)
+        entry = entry_of(path_fd, found, self.path, self._mapping, self._overlay, content)
+        # Overlay makes all its whiteouts as names of one file: no hardlinks.
+        if entry.kind not in {"directory", "whiteout"} and found.st_nlink > 1:
+            self._first_names[found.st_ino] = self.path
+        return entry
 
     def _enter(self, path_fd: int, found: os.stat_result, prefix: str) -> None:
         fd = os.open(b".", _LIST, dir_fd=path_fd)
