@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 
 import pytest
 
@@ -159,6 +160,63 @@ def test_a_user_and_a_network_namespace_are_joined_by_path(runtime, mapped, new_
     known_of_runc(runtime, "a path needs mappings, too", seen=result.code != 0)
 
     assert result.ok().out.strip() == first.namespace("net")
+
+
+@pytest.fixture
+def denying():
+    """Return the path of a user namespace of one id, where setgroups(2) is denied."""
+    words = ["unshare", "--user", "--map-root-user", "sh", "-c", "echo ready; exec sleep 1000"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout.readline() == b"ready\n"
+        assert host.text_of(f"/proc/{holder.pid}/setgroups") == "deny\n"
+        yield f"/proc/{holder.pid}/ns/user"
+        holder.kill()
+
+
+@pytest.fixture
+def joining(bundle, denying):
+    # runc wants mappings beside the path; these are not written.
+    bundle.user_namespace(host_id=os.geteuid(), size=1)
+    bundle.namespace("user", denying)
+    for mount in bundle.config["mounts"]:
+        # The group of terminals is not mapped.
+        mount["options"] = [one for one in mount.get("options", []) if one != "gid=5"]
+    return bundle
+
+
+def test_a_user_namespace_that_denies_setgroups_is_joined(runtime, joining):
+    result = runtime.run(joining, "id -u; cat /proc/self/setgroups")
+
+    assert result.ok().lines == ["0", "deny"]
+
+
+@needs.rights
+def test_no_group_of_the_caller_gets_in_where_setgroups_is_denied(runtime, joining):
+    old = os.getgroups()
+    os.setgroups([42, 43])
+    try:
+        container = runtime.started(joining)
+        found = container.sh("grep Groups: /proc/1/status /proc/self/status").split()
+    finally:
+        os.setgroups(old)
+    known_of_runc(runtime, "it lets them in", seen="42" in found or "65534" in found)
+
+    assert found == ["/proc/1/status:Groups:", "/proc/self/status:Groups:"]
+
+
+def test_a_process_is_executed_where_setgroups_is_denied(runtime, joining):
+    container = runtime.started(joining)
+
+    assert container.sh("id -u") == "0\n"
+
+
+def test_groups_that_the_joined_namespace_denies_are_refused(runtime, joining):
+    joining.config["process"]["user"]["additionalGids"] = [0]
+    result = runtime.run(joining, "true")
+    known_of_runc(runtime, "it leaves them out without a word", seen=result.code == 0)
+
+    assert result.code != 0
+    assert "additionalGids" in result.err
 
 
 def test_a_user_that_is_not_mapped_is_refused(runtime, mapped):

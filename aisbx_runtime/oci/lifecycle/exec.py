@@ -168,6 +168,7 @@ def plan_of(call: Call, spec: Spec, wanted: Process, host: Host, facts: Facts) -
             [
                 # While paths lead to the runtime's own: the container's may be a trap.
                 *([rootfs.OpenProc("runtime default")] if labels else []),
+                *namespaces.group_steps(spec, host),
                 *seccomp.host_steps(spec, host, f"{call.root()}/.cache/seccomp"),
                 *run_first_on,
             ],

@@ -108,6 +108,7 @@ def _host(spec: Spec, host: Host, bundle: str, options: Options, cgroups: Cgroup
     return [
         # What may fail for a reason of the user comes first: nothing has been made yet.
         *namespaces.open_steps(spec),
+        *namespaces.group_steps(spec, host),
         *([] if _takes_inside(host) else _sources(spec, host, bundle)),
         *seccomp.host_steps(spec, host, options.cache_dir),
         *cgroups.early,

@@ -39,6 +39,22 @@ class OpenNamespace:
 
 
 @record
+class LeaveGroups:
+    """Leave the groups of the runtime, before a user namespace is joined that may keep them."""
+
+    origin: str
+
+    def describe(self) -> str:
+        """Return one line, in the imperative."""
+        return "leave the groups of the runtime"
+
+    def apply(self, at: World) -> None:
+        """See setgroups(2)."""
+        del at
+        os.setgroups(())
+
+
+@record
 class WriteIdMap:
     """Write uid_map or gid_map of the new user namespace, from its parent (user_namespaces(7))."""
 
@@ -212,6 +228,21 @@ def open_steps(spec: Spec) -> list[Step]:
         OpenNamespace(one.type, one.path, f"linux.namespaces[{index}].path")
         for index, one in enumerate(spec.linux.namespaces)
         if one.path
+    ]
+
+
+def group_steps(spec: Spec, host: Host) -> list[Step]:
+    """Return the host step that no group of root's gets into a namespace that denies setgroups(2).
+
+    Whether it does shows only inside (user_namespaces(7)), where it is too late. Root needs no
+    group for what it does; a plain user could not leave its own.
+    """
+    if host.euid != 0 or host.user_namespace:
+        return []
+    return [
+        LeaveGroups(f"linux.namespaces[{index}].path")
+        for index, one in enumerate(spec.linux.namespaces)
+        if one.type == "user" and one.path
     ]
 
 

@@ -13,6 +13,7 @@ from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.errors import (
     Failure,
     KernelError,
+    SpecError,
     kernel_error,
 )
 from aisbx_runtime.oci.kernel import credentials, keyring
@@ -158,6 +159,8 @@ class SetUser:
     user: User
     set_groups: bool
     origin: str
+    # user_namespaces(7): one that is joined may deny setgroups(2), which only shows inside.
+    may_be_denied: bool = False
 
     def describe(self) -> str:
         """Return one line, in the imperative."""
@@ -173,10 +176,25 @@ class SetUser:
         os.umask(_DEFAULT_UMASK if user.umask is None else user.umask)
         prctl(PR_SET_KEEPCAPS, 1)
         if self.set_groups:
-            os.setgroups(user.additional_gids)
+            self._set_groups()
         os.setresgid(user.gid, user.gid, user.gid)
         os.setresuid(user.uid, user.uid, user.uid)
         prctl(PR_SET_KEEPCAPS, 0)
+
+    def _set_groups(self) -> None:
+        groups = self.user.additional_gids
+        try:
+            os.setgroups(groups)
+        except PermissionError:
+            if not self.may_be_denied:
+                raise
+            # Then every process in there keeps the groups that it came with, see LeaveGroups.
+            if groups:
+                raise SpecError(
+                    "process.user.additionalGids: denied in the user namespace that is joined",
+                    where="config.json",
+                    hint="drop them, or join a namespace that was not made by a plain user",
+                ) from None
 
 
 @record
@@ -316,7 +334,7 @@ def steps(
     found.extend(rlimit_steps(process))
     if filter_flags is not None and not process.no_new_privileges:
         found.append(InstallFilter(filter_flags, "linux.seccomp"))
-    found.extend(_credential_steps(process, host, set_groups=set_groups))
+    found.extend(_credential_steps(process, linux, host, set_groups=set_groups))
     found.append(EnterDirectory(process.cwd, final=True, origin="process.cwd"))
     found.extend(program.steps(process))
     if filter_flags is not None and filter_flags & NEW_LISTENER and process.no_new_privileges:
@@ -324,19 +342,22 @@ def steps(
     return found
 
 
-def _credential_steps(process: Process, host: Host, *, set_groups: bool) -> list[Step]:
+def _credential_steps(
+    process: Process, linux: Linux, host: Host, *, set_groups: bool
+) -> list[Step]:
     # Without capabilities in config.json there are none, as in runc.
     sets = process.capabilities or Capabilities()
     permitted, inheritable = mask_of(sets.permitted, host), mask_of(sets.inheritable, host)
     # capabilities(7): ambient is limited to what is permitted and inheritable (see `warnings`).
     ambient = mask_of(sets.ambient, host) & permitted & inheritable
+    joins_user_namespace = any(one.type == "user" and one.path for one in linux.namespaces)
     effective, bounding = mask_of(sets.effective, host), mask_of(sets.bounding, host)
     carried = 0
     if process.user.uid:
         carried = _TO_EXECUTE & effective & permitted & bounding & ~inheritable
     return [
         DropBoundingSet(bounding, host.last_capability, "process.capabilities.bounding"),
-        SetUser(process.user, set_groups, "process.user"),
+        SetUser(process.user, set_groups, "process.user", joins_user_namespace),
         SetCapabilities(
             effective,
             permitted,

@@ -17,6 +17,7 @@ from aisbx_runtime.oci.plan.namespaces import (
     BringUpLoopback,
     DenySetgroups,
     JoinNamespaces,
+    LeaveGroups,
     NewCgroupNamespace,
     OpenNamespace,
     WriteIdMap,
@@ -96,6 +97,19 @@ def test_for_more_than_the_own_id_a_user_needs_the_helpers(mappings):
         WriteIdMap("uid", mappings, False, "linux.uidMappings"),
         WriteIdMap("gid", mappings, False, "linux.gidMappings"),
     ] == maps(hosts.USER, mappings, mappings)
+
+
+@pytest.mark.parametrize(
+    ("host", "entry", "left"),
+    [
+        (hosts.UNIFIED, "user=/u", [LeaveGroups("linux.namespaces[1].path")]),
+        (hosts.UNIFIED, "user", []),
+        (hosts.USER, "user=/u", []),
+        (hosts.host(user_namespace=True), "user=/u", []),
+    ],
+)
+def test_root_leaves_its_groups_before_it_joins_a_user_namespace(host, entry, left):
+    assert left == namespaces.group_steps(spec("pid", entry), host)
 
 
 def test_a_joined_user_namespace_has_its_map():

@@ -8,8 +8,9 @@ import resource
 
 import pytest
 
-from aisbx_runtime.oci.errors import KernelError
+from aisbx_runtime.oci.errors import KernelError, SpecError
 from aisbx_runtime.oci.kernel import credentials
+from aisbx_runtime.oci.kernel.namespaces import CLONE_NEWUSER, unshare
 from aisbx_runtime.oci.plan import process, program
 from aisbx_runtime.oci.plan.home import FindHome
 from aisbx_runtime.oci.plan.process import (
@@ -244,6 +245,32 @@ def test_without_capabilities_root_has_none():
         step.apply(at)
 
     assert 0 == credentials.permitted_set()
+
+
+@root
+@forked
+def test_a_user_namespace_that_is_joined_may_deny_groups():
+    deny_setgroups()
+    SetUser(User(), True, "", may_be_denied=True).apply(AT)
+    with pytest.raises(SpecError, match="additionalGids"):
+        SetUser(User(additional_gids=(0,)), True, "", may_be_denied=True).apply(AT)
+
+
+@root
+@forked
+def test_whatever_else_denies_groups_is_an_error():
+    # A caller without CAP_SETGID: its groups would stay with the container.
+    deny_setgroups()
+    with pytest.raises(PermissionError):
+        SetUser(User(), True, "").apply(AT)
+
+
+def deny_setgroups():
+    uid, gid = os.getuid(), os.getgid()
+    unshare(CLONE_NEWUSER)
+    for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
+        with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
+            file.write(text)
 
 
 @root
