@@ -24,6 +24,7 @@ LEFT_OUT = ("*/tools/testing", "*/drivers/gpu/drm/amd/include", "*/Documentation
 # An option that did not take is a guest that silently lacks it.
 NEEDED = "SMP CPUSETS PSI MEMCG SWAP CFS_BANDWIDTH CGROUP_BPF BFQ_GROUP_IOSCHED NF_TABLES_INET"
 NEEDED += " CHECKPOINT_RESTORE OVERLAY_FS USER_NS SECCOMP_FILTER HOSTFS"
+NEEDED += " PACKET_DIAG NETLINK_DIAG INET_UDP_DIAG INET_RAW_DIAG"  # criu asks all of them
 
 
 def lacks() -> str:

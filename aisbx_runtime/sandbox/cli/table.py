@@ -13,6 +13,11 @@ GROUPS = {
 }
 # Words of the command -> module below cli, its line of help.
 COMMANDS: dict[str, tuple[str, str]] = {
+    "image pull": ("image.pull", "bring an image into the store and unpack it"),
+    "image ls": ("image.ls", "list the images of the store"),
+    "image inspect": ("image.inspect", "print what is known of an image"),
+    "image rm": ("image.rm", "remove images, and what nobody uses then"),
+    "image gc": ("image.gc", "remove what nothing refers to"),
 }  # fmt: skip
 
 

@@ -27,6 +27,7 @@ from aisbx_runtime.sandbox.images.manifest import (
     index_of,
     manifest_of,
 )
+from aisbx_runtime.sandbox.images.names import file_name
 from aisbx_runtime.sandbox.store import put_in_place, write_whole
 
 TYPE_CHECKING = False
@@ -189,12 +190,18 @@ def add_image(
 ) -> None:
     """Let a normalised name stand for a manifest whose blobs are all there.
 
+    The short way from the name to a rootfs (refs/) goes where it led to another image.
+
     Held by `unnamed`. Not held: the store's lock, nor `making("index")`.
     """
     extra = {SOURCE: source} if source else {}
     made = Descriptor(MANIFEST, digest, size, {**(annotations or {}), **extra, NAME: name})
     with store.making("index"), store.shared():
-        _write_index(store, {**names(store), name: made})
+        known = names(store)
+        if name not in known or known[name].digest != digest:
+            # First: whoever takes the short way must not get the old image for the new name.
+            _unrefer(store, name)
+        _write_index(store, {**known, name: made})
 
 
 def remove_name(store: Store, name: str) -> Descriptor:
@@ -204,8 +211,14 @@ def remove_name(store: Store, name: str) -> Descriptor:
     """
     with store.making("index"), store.exclusive():
         found = find(store, name)
+        _unrefer(store, name)
         _write_index(store, {key: value for key, value in names(store).items() if key != name})
     return found
+
+
+def _unrefer(store: Store, name: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(store.place("refs", file_name(name)))
 
 
 def _write_index(store: Store, images: dict[str, Descriptor]) -> None:

@@ -121,19 +121,9 @@ def pull(
         with layout.unnamed(store):
             # gc may have been faster.
             if layout.is_complete(store, found.digest):
-                name_image(store, name, found, source.digest)
+                layout.add_image(store, name, found.digest, found.size, source=source.digest)
                 return found
         raise SandboxError("the image was removed meanwhile", where=name, hint="pull it again")
-
-
-def name_image(store: Store, name: str, image: Descriptor, source: str = "") -> None:
-    """Let a name stand for a manifest, and for no rootfs until one is made. Held by `unnamed`."""
-    before = layout.names(store).get(name)
-    if before is None or before.digest != image.digest:
-        # First: whoever starts by the short way must not get the old image for the new name.
-        with store.shared(), contextlib.suppress(FileNotFoundError):
-            os.unlink(store.place("refs", file_name(name)))
-    layout.add_image(store, name, image.digest, image.size, source=source)
 
 
 @contextlib.contextmanager
@@ -278,7 +268,7 @@ def _taken(
             layout.take_blob(store, _path_in(image, blob), blob)
             done += blob.size
             progress.advance(done)
-        name_image(store, source.name, made, source.digest)
+        layout.add_image(store, source.name, made.digest, made.size, source=source.digest)
     return made
 
 
