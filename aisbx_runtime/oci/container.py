@@ -25,7 +25,7 @@ from aisbx_runtime.oci.errors import (
     kernel_error,
 )
 from aisbx_runtime.oci.jsontext import is_array, is_object
-from aisbx_runtime.oci.kernel.signal import end, is_alive
+from aisbx_runtime.oci.kernel.signal import is_alive
 
 _ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.")
 _ID_BYTES = 255  # NAME_MAX
@@ -321,7 +321,6 @@ def every(root: str) -> list[Container]:
 
 
 # ---- status ------------------------------------------------------------------------------------
-_EXIT_MS = 10_000
 _MAX_PID = 1 << 22  # proc_sys_kernel(5), pid_max
 CREATING, CREATED, RUNNING, PAUSED, STOPPED = "creating", "created", "running", "paused", "stopped"
 
@@ -329,8 +328,9 @@ CREATING, CREATED, RUNNING, PAUSED, STOPPED = "creating", "created", "running", 
 def status_of(container: Container, facts: Facts) -> str:
     """Return the status, from what the kernel says of init right now (runtime.md, State).
 
-    The init of a create that was killed is ended: nobody could finish it, and it must not run
-    without its limits. Until `ready` the kernel itself does so, see PR_SET_PDEATHSIG in `init`.
+    What a killed create has left stays `creating` as long as its init waits: nobody can finish it
+    or start it, only `kill` and `delete` (without --force as well) end it. Mostly it is `stopped`:
+    until `ready` the kernel takes init along, see PR_SET_PDEATHSIG in `init`.
     """
     if not facts.flag("complete"):
         if container.is_locked():
@@ -338,18 +338,18 @@ def status_of(container: Container, facts: Facts) -> str:
         # Whoever had the lock may have become ready since `facts` were read.
         facts = container.facts()
         if not facts.flag("complete"):
-            pidfd = open_init(facts)
-            if pidfd >= 0:
-                end(pidfd, _EXIT_MS)
-                os.close(pidfd)
-            return STOPPED
-    if not is_alive(facts.number("pid"), facts.number("start_time")):
+            return CREATING if _init_is_alive(facts) else STOPPED
+    if not _init_is_alive(facts):
         return STOPPED
     if container.has_start_socket():
         return CREATED
     from aisbx_runtime.oci import cgroup
 
     return PAUSED if cgroup.is_frozen(tuple(facts.texts("cgroups"))) else RUNNING
+
+
+def _init_is_alive(facts: Facts) -> bool:
+    return is_alive(facts.number("pid"), facts.number("start_time"))
 
 
 def open_init(facts: Facts) -> int:

@@ -105,8 +105,9 @@ HALF_MADE = [
     ("before:call:hooks.run:1", "stopped"),
     ("after:call:hooks.run:2", "stopped"),
     ("before:call:channel.InitSide.ready:1", "stopped"),
-    ("after:call:channel.CreateSide.expect:2", "stopped"),
-    ("before:call:container.Container.save:3", "stopped"),
+    # From here on init waits for a `start` that nobody may give.
+    ("after:call:channel.CreateSide.expect:2", "creating"),
+    ("before:call:container.Container.save:3", "creating"),
     ("after:call:container.Container.save:3", "created"),
     ("before:call:lifecycle.attempt.write_pid_file:1", "created"),
     ("after:call:lifecycle.attempt.write_pid_file:1", "created"),
@@ -132,6 +133,7 @@ def test_the_verbs_tell_the_truth_about_what_a_killed_create_left(faulty, bundle
     runtime = faulty.runtime
     state = json.loads(runtime("state", bundle.id).ok().out)
     alive = wait_for_truth(scene, status)
+    again = json.loads(runtime("state", bundle.id).ok().out)
     listed = json.loads(runtime("list", "--format", "json").ok().out)
     said = {
         "create": create(faulty, bundle)("none").result.err,
@@ -143,6 +145,7 @@ def test_the_verbs_tell_the_truth_about_what_a_killed_create_left(faulty, bundle
     assert (KILLED, 1) == (outcome.code, outcome.struck), outcome
     assert alive == (status != "stopped")
     assert (bundle.id, status) == (state["id"], state["status"])
+    assert again == state
     assert alive == (state["pid"] > 0)
     assert [(bundle.id, status)] == [(one["id"], one["status"]) for one in listed]
     prefix = "aisbx-runtime:"

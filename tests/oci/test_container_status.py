@@ -99,13 +99,22 @@ def test_a_live_process_is_creating_created_or_running(
     other.close()
 
 
-def test_init_of_a_create_that_has_died_is_ended(container, child):
+def test_init_of_a_create_that_has_died_is_still_creating_and_left_alone(container, child):
     facts = facts_of(child, complete=False)
+    container.save(facts)
+    container.unlock()
+    state = containers.state_of(container, facts)
+
+    assert (containers.CREATING, child) == (state["status"], state["pid"])
+    assert is_alive(child, facts.number("start_time"))
+
+
+def test_a_create_that_has_died_with_its_init_is_stopped(container):
+    facts = Facts({"pid": 2**22 + 1, "start_time": 5, "complete": False})
     container.save(facts)
     container.unlock()
 
     assert containers.STOPPED == containers.status_of(container, facts)
-    assert not is_alive(child, facts.number("start_time"))
 
 
 def test_a_create_that_becomes_ready_meanwhile_keeps_its_init(container, child):
