@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from aisbx_runtime.oci.errors import kernel_error
+from aisbx_runtime.oci.errors import KernelError, kernel_error
 from aisbx_runtime.oci.kernel.call import syscall
 
 TYPE_CHECKING = False
@@ -38,3 +38,13 @@ def install_filter(program: bytes, flags: int) -> int:
         # seccomp(2): with TSYNC a positive result is the thread that could not be synchronised.
         raise kernel_error(errno.ESRCH, "seccomp")
     return -1
+
+
+def knows_flags(flags: int) -> bool:
+    """Tell whether this kernel takes these SECCOMP_FILTER_FLAG_* together; nothing is installed."""
+    try:
+        syscall("seccomp", SECCOMP_SET_MODE_FILTER, flags, None)
+    except KernelError as error:
+        # seccomp(2): the flags are looked at before the program, which is not there.
+        return error.errno == errno.EFAULT
+    return False  # pragma: no cover (it cannot succeed)

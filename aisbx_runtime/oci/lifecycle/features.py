@@ -1,6 +1,11 @@
 """features: what this runtime can do, as features.md of the runtime spec describes it.
 
-Only what works: engines act on it (dockerd turns every `ro` volume into `rro` once it is listed).
+features.md wants what the runtime implements, "irrelevant to the actual availability of the
+features in the host operating system": so intelRdt, apparmor, rdma and the like are there on every
+host, as is each word that config.json may have. What this host can do is `doctor`'s to say.
+Of the host are only those that engines act on and would fail with: id mapped mounts (containerd
+uses user namespaces then, though features-linux.md wants `true`), the systemd manager, checkpoint;
+and the flags of seccomp that the kernel knows, as `supportedFlags` is defined.
 """
 
 from __future__ import annotations
@@ -10,15 +15,18 @@ from aisbx_runtime.oci import host as hosts
 from aisbx_runtime.oci import jsontext, report
 from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.criu import CONFIG_ANNOTATION, program
+from aisbx_runtime.oci.kernel.filter import knows_flags
 from aisbx_runtime.oci.kernel.namespaces import TYPES
 from aisbx_runtime.oci.lifecycle.version import SPEC_VERSION
 from aisbx_runtime.oci.plan import memory_policy
 from aisbx_runtime.oci.plan.process import KEEP_GROUPS
-from aisbx_runtime.oci.seccomp import FLAGS, WAIT_KILLABLE_RECV, compiler
+from aisbx_runtime.oci.seccomp import ASKED, compiler
 from aisbx_runtime.oci.spec import capabilities, mount_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from aisbx_runtime.oci.cli import Call
     from aisbx_runtime.oci.host import Host
 
@@ -45,6 +53,7 @@ def main(call: Call) -> int:
         maps_ids=idmap.works(),
         checkpoints=not program.find().lacks,
         by_systemd=by_systemd,
+        flags=[name for name, asked in ASKED.items() if knows_flags(asked)],
     )
     report.out(jsontext.dump(found) + "\n")
     return 0
@@ -63,9 +72,14 @@ def _mount_options(*, maps_ids: bool) -> list[str]:
 
 
 def document(
-    host: Host, *, maps_ids: bool = False, checkpoints: bool = False, by_systemd: bool = False
+    host: Host,
+    *,
+    maps_ids: bool = False,
+    checkpoints: bool = False,
+    by_systemd: bool = False,
+    flags: Iterable[str] = ASKED,
 ) -> dict[str, object]:
-    """Return the features of this runtime on this host."""
+    """Return the features of this runtime; `flags` are those of seccomp that the kernel knows."""
     return {
         "ociVersionMin": "1.0.0",
         "ociVersionMax": SPEC_VERSION,
@@ -90,8 +104,8 @@ def document(
                 "actions": sorted(compiler.ACTIONS),
                 "operators": sorted(compiler.OPERATORS),
                 "archs": sorted(compiler.ARCHITECTURES),
-                "knownFlags": sorted([*FLAGS, WAIT_KILLABLE_RECV]),
-                "supportedFlags": sorted([*FLAGS, WAIT_KILLABLE_RECV]),
+                "knownFlags": sorted(ASKED),
+                "supportedFlags": sorted(flags),
             },
             "apparmor": {"enabled": True},
             "selinux": {"enabled": True},

@@ -25,6 +25,8 @@ FLAGS = {
     "SECCOMP_FILTER_FLAG_SPEC_ALLOW": SPEC_ALLOW,
 }
 WAIT_KILLABLE_RECV = "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"
+# By name, what must be asked of the kernel for each: one of them wants a listener beside it.
+ASKED = {**FLAGS, WAIT_KILLABLE_RECV: _WAIT_KILLABLE_RECV | NEW_LISTENER}
 
 
 def notifies(seccomp: Seccomp) -> bool:

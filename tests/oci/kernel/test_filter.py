@@ -9,7 +9,7 @@ import struct
 import pytest
 
 from aisbx_runtime.oci.errors import KernelError
-from aisbx_runtime.oci.kernel.filter import install_filter
+from aisbx_runtime.oci.kernel.filter import install_filter, knows_flags
 from aisbx_runtime.oci.kernel.process import PR_SET_NO_NEW_PRIVS, prctl
 from tests.oci.forked import forked
 
@@ -37,6 +37,17 @@ def test_a_program_is_obeyed_from_its_installation_on():
 
     # getppid(2) cannot fail, so nobody on the way turns what the filter returns into an error.
     assert -errno.EXDEV == os.getppid()
+
+
+@forked
+def test_flags_are_known_without_a_filter():
+    # TSYNC, LOG, SPEC_ALLOW, NEW_LISTENER: older than any kernel that we support.
+    assert all(knows_flags(flags) for flags in (0, 1, 2, 4, 8, 2 | 4 | 8))
+    assert not knows_flags(1 << 30)
+    # A thread id and a listener cannot both be returned.
+    assert not knows_flags(1 | 8)
+    with open("/proc/self/status", encoding="ascii") as lines:
+        assert "Seccomp:\t0\n" in lines
 
 
 @forked

@@ -116,6 +116,17 @@ def test_features_name_id_mapped_mounts_only_where_they_work(maps_ids):
     assert maps_ids is ({"idmap", "ridmap"} <= set(found["mountOptions"]))
 
 
+def test_features_name_the_flags_of_seccomp_that_this_kernel_knows(monkeypatch, capfd):
+    # As on Linux 5.18, without SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV.
+    monkeypatch.setattr(features, "knows_flags", lambda flags: not flags & 32)
+    features.main(None)
+    seccomp = json.loads(capfd.readouterr().out)["linux"]["seccomp"]
+    newest = "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"
+
+    assert newest in seccomp["knownFlags"]
+    assert sorted({*seccomp["knownFlags"]} - {newest}) == seccomp["supportedFlags"]
+
+
 # ---- list, validate ------------------------------------------------------------------------------
 def test_a_table_is_as_wide_as_its_words():
     rows = [["ID", "PID"], ["a-long-id", "7"], ["b", ""]]
