@@ -45,7 +45,7 @@ import sys
 sys.path.insert(0, {library!r})
 from aisbx_runtime.{module} import main
 
-main({library!r}, sys.argv[1:])
+main({arguments}, sys.argv[1:])
 """
 
 
@@ -53,20 +53,28 @@ class InstallError(Exception):
     """What could not be done, in one line for the person who called make."""
 
 
-def launcher_text(interpreter: str, library: str, module: str = "launch") -> str:
-    """Return a program's text. execve(2) reads 255 bytes of its first line, split at spaces."""
+def launcher_text(interpreter: str, library: str, runtime: str = "") -> str:
+    """Return the text of the runtime's program, or of the sandbox's, which uses `runtime`.
+
+    execve(2) reads 255 bytes of its first line, split at spaces.
+    """
     if not os.path.isabs(interpreter) or len(interpreter.encode()) > 240 or " " in interpreter:
         raise InstallError(
             f"{interpreter!r} cannot stand in a #! line; hint: make PYTHON=/usr/bin/python3"
         )
-    return LAUNCHER.format(interpreter=interpreter, library=library, module=module)
+    return LAUNCHER.format(
+        interpreter=interpreter,
+        library=library,
+        module="sandbox.start" if runtime else "launch",
+        arguments=f"{library!r}, {runtime!r}" if runtime else repr(library),
+    )
 
 
-def write_programs(program: str, interpreter: str, library: str) -> None:
-    """Write the runtime's launcher at `program` and the sandbox's beside it."""
-    write_whole(program, launcher_text(interpreter, library), 0o755)
-    text = launcher_text(interpreter, library, "sandbox.start")
-    write_whole(os.path.join(os.path.dirname(program), SANDBOX), text, 0o755)
+def write_programs(where: str, program: str, interpreter: str, library: str) -> None:
+    """Write the runtime's launcher, and beside it the sandbox's, which starts `program`."""
+    write_whole(where, launcher_text(interpreter, library), 0o755)
+    text = launcher_text(interpreter, library, program)
+    write_whole(os.path.join(os.path.dirname(where), SANDBOX), text, 0o755)
 
 
 def write_whole(path: str, text: str, mode: int) -> None:
@@ -118,7 +126,7 @@ def build(interpreter: str, compiler: str) -> None:
     bytecode.write(CHECKOUT, CHECKOUT)
     write_commit(CHECKOUT)
     program = os.path.join(CHECKOUT, "bin", PROGRAM)
-    write_programs(program, interpreter, CHECKOUT)
+    write_programs(program, program, interpreter, CHECKOUT)
     link_runc(CHECKOUT, program)
     write_whole(shim.beside(program), shim_text(CHECKOUT), 0o755)
     print(f"build: {program} runs with {interpreter}")
@@ -172,7 +180,7 @@ def install(where: Places, interpreter: str, compiler: str) -> None:
     # tracebacks and for the day when the interpreter is upgraded under it.
     compile_bytecode(staged, py_compile.PycInvalidationMode.UNCHECKED_HASH, where.destdir)
     bytecode.write(where.library, staged)
-    write_programs(where.staged(where.program), interpreter, where.library)
+    write_programs(where.staged(where.program), where.program, interpreter, where.library)
     print(f"install: {where.staged(where.program)} runs with {interpreter}")
     write_ours(
         where.staged(shim.beside(where.program)), shim.text(shim.directory_of(where.library))

@@ -27,6 +27,7 @@ import fcntl
 import os
 
 from aisbx_runtime.sandbox.errors import HostError, InputError
+from aisbx_runtime.sandbox.where import default_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,17 +37,6 @@ VERSION = "1\n"
 DIRECTORIES = (
     "layout/blobs/sha256", "refs", "rootfs", "containers", "snapshots", "pins", "locks", "work",
 )  # fmt: skip
-
-
-def default_path() -> str:
-    """Return where this user's store is, whether or not it exists."""
-    given = os.environ.get("AISBX_STORE", "")
-    if given:
-        return os.path.abspath(given)
-    if os.geteuid() == 0:
-        return "/var/lib/aisbx"
-    home = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
-    return os.path.join(home, "aisbx")
 
 
 class Store:

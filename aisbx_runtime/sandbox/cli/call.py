@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from aisbx_runtime.sandbox.cli.output import Output
+from aisbx_runtime.sandbox.runtime import NAME, Runtime
 from aisbx_runtime.sandbox.store import Store
 
 TYPE_CHECKING = False
@@ -15,16 +18,22 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
 
 
+CHECKOUT = os.path.abspath(__file__).removesuffix("/aisbx_runtime/sandbox/cli/call.py")
+
+
 class Call:
     """What the options say that stand before the command or after it.
 
     command: the words of the command, such as `image pull`; empty until it is known.
+    library: where our modules, profiles and schemas are. runtime: the door.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, library: str = CHECKOUT, runtime: str = f"{CHECKOUT}/bin/{NAME}") -> None:
         self.store_path = ""
         self.json = False
         self.command = ""
+        self.library = library
+        self.runtime = Runtime(runtime)
 
     def store(self) -> Store:
         """Return the store that was asked for, made where it is missing."""

@@ -74,9 +74,8 @@ def program() -> click.Group:
     return made
 
 
-def main(words: list[str]) -> int:
+def main(words: list[str], call: Call) -> int:
     """Carry out one call; return the exit code."""
-    call = Call()
     try:
         code = program().main(words, prog_name=PROGRAM, standalone_mode=False, obj=call)
         sys.stdout.flush()

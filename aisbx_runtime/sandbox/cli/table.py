@@ -13,11 +13,18 @@ GROUPS = {
 }
 # Words of the command -> module below cli, its line of help.
 COMMANDS: dict[str, tuple[str, str]] = {
+    "run": ("run", "run a program in a new sandbox on an image"),
+    "exec": ("exec", "run one more program in a sandbox that runs"),
+    "ls": ("ls", "list the sandboxes"),
+    "logs": ("logs", "print what a detached sandbox has written"),
+    "destroy": ("destroy", "end sandboxes and remove what they changed"),
     "image pull": ("image.pull", "bring an image into the store and unpack it"),
     "image ls": ("image.ls", "list the images of the store"),
     "image inspect": ("image.inspect", "print what is known of an image"),
     "image rm": ("image.rm", "remove images, and what nobody uses then"),
     "image gc": ("image.gc", "remove what nothing refers to"),
+    "bundle create": ("bundle.create", "make a bundle on a cached image"),
+    "bundle rm": ("bundle.rm", "remove a bundle and what it changed"),
 }  # fmt: skip
 
 

@@ -7,8 +7,6 @@ wherever it is said. Nothing here reads anything; the hot command imports this m
 
 from __future__ import annotations
 
-import os
-
 from aisbx_runtime.sandbox.errors import InputError
 
 # skopeo(1), IMAGE NAMES. Not taken: `sif`, `ostree` and `tarball`, which need more than skopeo.
@@ -56,6 +54,8 @@ def normalised(reference: str) -> str:
 def _local_name(transport: str, rest: str, whole: str) -> str:
     if not rest:
         raise InputError(f"nothing follows the transport {transport!r}", where=whole)
+    import os
+
     if transport == "dir":
         return f"dir:{os.path.abspath(rest)}"
     if transport in {"oci", "oci-archive", "docker-archive"}:
@@ -69,12 +69,13 @@ def _local_name(transport: str, rest: str, whole: str) -> str:
 def file_name(name: str) -> str:
     """Return the name of a file that stands for a normalised name: readable where it is short."""
     kept = _TAG
-    text = "".join(chr(byte) if chr(byte) in kept else f"%{byte:02X}" for byte in os.fsencode(name))
+    encoded = name.encode(errors="surrogateescape")
+    text = "".join(chr(byte) if chr(byte) in kept else f"%{byte:02X}" for byte in encoded)
     if len(text) <= LONGEST_FILE_NAME:
         return text
     import hashlib
 
-    return hashlib.sha256(os.fsencode(name)).hexdigest()
+    return hashlib.sha256(encoded).hexdigest()
 
 
 def repository(name: str) -> str:

@@ -12,7 +12,7 @@ import pytest
 
 import aisbx_runtime
 from aisbx_runtime.sandbox.cli import main, table
-from aisbx_runtime.sandbox.cli.call import command
+from aisbx_runtime.sandbox.cli.call import Call, command
 from aisbx_runtime.sandbox.errors import InputError
 from tests.schema import ROOT, check_json
 
@@ -29,7 +29,7 @@ def aisbx(capsys):
     """Call the program in this process."""
 
     def call(*words):
-        code = main.main(list(words))
+        code = main.main(list(words), Call())
         return Said(code, capsys.readouterr())
 
     return call
@@ -188,7 +188,7 @@ def test_without_click_the_program_says_what_to_install():
         "sys.modules['click'] = None\n"
         f"sys.path.insert(0, {ROOT!r})\n"
         "from aisbx_runtime.sandbox.start import main\n"
-        "main('', ['image'])\n"
+        "main('', '', ['image'])\n"
     )
     done = subprocess.run(
         [os.path.realpath(sys.executable), "-IS", "-c", code],

@@ -1,0 +1,276 @@
+"""A bundle on a cached rootfs: config.json and the facts, the same for whoever makes one.
+
+No host mount: the overlay is the first mount of config.json, so that it exists in the container's
+mount namespace alone, and any OCI runtime makes it.
+
+    BUNDLE/            0700
+      config.json
+      aisbx.json       the facts (spec/aisbx.schema.json#/$defs/bundle), written first
+      rootfs/          an empty directory: what root.path has to name
+      upper/ work/     of the overlay: what the sandbox changed
+      log              what a detached sandbox writes
+
+C modules only, as in `start`; what is rare is imported where it is needed.
+"""
+
+from __future__ import annotations
+
+import posix
+import time
+
+from aisbx_runtime.sandbox.errors import InputError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from aisbx_runtime.sandbox.defaults import Json, Value
+    from aisbx_runtime.sandbox.options import Request
+
+FACTS = "aisbx.json"
+VERSION = 1
+# What overlay or a comma-joined list of mount options cannot have in a path.
+_UNFIT = ":,\\\"'\n"
+
+
+class Base:
+    """An image that sandboxes can start on: its cached rootfs and what its config asks for.
+
+    rootfs: path of the cached rootfs. key: of it, in the store. config: config.json without what
+    a sandbox adds. entrypoint, cmd: of the image. volumes: place inside, and the path below rootfs
+    that it covers (empty: none); each is an overlay of its own, which no snapshot has.
+    """
+
+    __slots__ = ("cmd", "config", "digest", "entrypoint", "key", "reference", "rootfs", "volumes")
+
+    def __init__(
+        self,
+        *,
+        rootfs: str,
+        key: str,
+        reference: str,
+        digest: str,
+        config: Json,
+        entrypoint: list[str],
+        cmd: list[str],
+        volumes: list[tuple[str, str]],
+    ) -> None:
+        self.rootfs = rootfs
+        self.key = key
+        self.reference = reference
+        self.digest = digest
+        self.config = config
+        self.entrypoint = entrypoint
+        self.cmd = cmd
+        self.volumes = volumes
+
+
+def config_of(base: Base, request: Request, path: str, sandbox_id: str, *, lasting: bool) -> Json:
+    """Return the config.json of a bundle that will lie at path. Changes base.config.
+
+    lasting: it is mounted more than once, or what it changed is looked at afterwards.
+    """
+    config = base.config
+    process = section(config, "process")
+    process["args"] = list(_args(base, request))
+    if request.texts("env"):
+        process["env"] = list(_env(listing(process, "env"), request.texts("env")))
+    if request.text("workdir") is not None:
+        process["cwd"] = _absolute("--workdir", request.text("workdir") or "")
+    if request.text("user") is not None:
+        _set_user(process, base.rootfs, request.text("user") or "")
+    process["terminal"] = _terminal(request)
+    config["hostname"] = request.text("hostname") or sandbox_id[:64]
+    mounts = [_overlay("/", base.rootfs, path, lasting=lasting), *listing(config, "mounts")]
+    for number, (place, covered) in enumerate(base.volumes):
+        lower = f"{base.rootfs}{covered}" if covered else f"{path}/rootfs"
+        mounts.append(_overlay(place, lower, f"{path}/volumes/{number}", lasting=lasting))
+    if request.texts("volume"):
+        from aisbx_runtime.sandbox.shape import volumes
+
+        mounts += volumes(request.texts("volume"))
+    config["mounts"] = mounts
+    _set_limits(section(section(config, "linux"), "resources"), request)
+    return config
+
+
+def section(of: Json, name: str) -> Json:
+    """Return an object inside a configuration of ours."""
+    found = of[name]
+    if not isinstance(found, dict):
+        raise TypeError(f"{name} is no object")
+    return found
+
+
+def listing(of: Json, name: str) -> list[Value]:
+    """Return an array inside a configuration of ours."""
+    found = of[name]
+    if not isinstance(found, list):
+        raise TypeError(f"{name} is no array")
+    return found
+
+
+def _terminal(request: Request) -> bool:
+    if request.flag("detach"):
+        if request.flag("tty"):
+            raise InputError(
+                "--tty needs somebody at the terminal, and --detach leaves",
+                hint="leave one of them out; `aisbx exec --tty` gives a terminal later",
+            )
+        return False
+    return request.flag("tty") or (posix.isatty(0) and posix.isatty(1))
+
+
+def _args(base: Base, request: Request) -> list[str]:
+    entrypoint = request.text("entrypoint")
+    if entrypoint is not None:
+        args = [entrypoint, *request.command] if entrypoint else request.command
+    elif request.command:
+        args = [*base.entrypoint, *request.command]
+    else:
+        args = [*base.entrypoint, *base.cmd]
+    if not args:
+        raise InputError(
+            "the image names no program to run",
+            where=base.reference,
+            hint="write one after the image",
+        )
+    return args
+
+
+def _env(image: list[Value], given: tuple[str, ...]) -> list[str]:
+    values = {str(entry).partition("=")[0]: str(entry) for entry in image}
+    for entry in given:
+        name, equals, _ = entry.partition("=")
+        if not name:
+            raise InputError(f"--env {entry!r} names no variable", hint="write NAME=VALUE")
+        if equals:
+            values[name] = entry
+            continue
+        # As every engine: the caller's own value, or none.
+        value = posix.environ.get(name.encode(errors="surrogateescape"))
+        if value is not None:
+            values[name] = f"{name}={value.decode(errors='surrogateescape')}"
+    return list(values.values())
+
+
+def _absolute(option: str, path: str) -> str:
+    if not path.startswith("/"):
+        raise InputError(f"{option} {path!r} is no absolute path", hint="begin it with /")
+    return path
+
+
+def _set_user(process: Json, rootfs: str, text: str) -> None:
+    from aisbx_runtime.sandbox.shape import rights
+    from aisbx_runtime.sandbox.users import user_of
+
+    process["user"] = user = user_of(rootfs, text)
+    process["capabilities"] = rights(user)
+
+
+def _overlay(destination: str, lower: str, path: str, *, lasting: bool) -> Json:
+    for place in (lower, path):
+        if any(letter in place for letter in _UNFIT):
+            raise InputError(
+                "overlay cannot take this path",
+                where=place,
+                why="it has a colon, comma, quote or backslash",
+                hint="name another place by --store or AISBX_STORE",
+            )
+    return {
+        "destination": destination,
+        "type": "overlay",
+        "source": "overlay",
+        "options": [
+            # Device nodes of an image are dead.
+            "nodev",
+            f"lowerdir={lower}",
+            f"upperdir={path}/upper",
+            f"workdir={path}/work",
+            # The upper directory is read by itself: it may not point into the layer below.
+            "redirect_dir=off",
+            "metacopy=off",
+            "index=off",
+            # What is removed at the end need not reach the disk: overlay's unmount syncs it.
+            *([] if lasting else ["volatile"]),
+        ],
+    }
+
+
+def _set_limits(resources: Json, request: Request) -> None:
+    pids = request.text("pids")
+    if pids is None and posix.geteuid() == 0:
+        from aisbx_runtime.sandbox.defaults import PIDS
+
+        resources["pids"] = {"limit": PIDS}
+    if pids is not None or request.text("memory") is not None or request.text("cpus") is not None:
+        from aisbx_runtime.sandbox.shape import limits
+
+        resources.update(limits(pids, request.text("memory"), request.text("cpus")))
+
+
+def facts_of(base: Base, sandbox_id: str, *, upper: str, keep: bool) -> Json:
+    """Return what is stored of a bundle whose upper directory will lie at `upper`."""
+    return {
+        "version": VERSION,
+        "id": sandbox_id,
+        "image": {"reference": base.reference, "digest": base.digest},
+        "rootfs": base.key,
+        "upper": upper,
+        "mapping": None,
+        "snapshot": None,
+        "created": now(),
+        "keep": keep,
+    }
+
+
+def now() -> str:
+    """Return the present time as RFC 3339 writes it, in whole seconds."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def fill(directory: str, base: Base, config: Json, facts: Json) -> None:
+    """Write a bundle into an empty directory. Nothing is flushed: what a crash spoils is void."""
+    write(f"{directory}/{FACTS}", facts)
+    write(f"{directory}/config.json", config)
+    posix.mkdir(f"{directory}/rootfs", 0o700)
+    _make_layer(directory, base.rootfs)
+    if base.volumes:
+        posix.mkdir(f"{directory}/volumes", 0o700)
+    for number, (_, covered) in enumerate(base.volumes):
+        posix.mkdir(f"{directory}/volumes/{number}", 0o700)
+        _make_layer(f"{directory}/volumes/{number}", f"{base.rootfs}{covered}")
+
+
+def _make_layer(directory: str, lower: str) -> None:
+    """Make upper and work; the mode and owner of upper are those of the mount's root inside."""
+    posix.mkdir(f"{directory}/work", 0o700)
+    upper, below = f"{directory}/upper", posix.stat(lower)
+    posix.mkdir(upper, 0o700)
+    if posix.geteuid() == 0:
+        posix.chown(upper, below.st_uid, below.st_gid)
+    posix.chmod(upper, below.st_mode & 0o7777)
+
+
+def write(path: str, value: Json) -> None:
+    """Write a new file of JSON for its owner alone."""
+    flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC
+    fd = posix.open(path, flags, 0o600)
+    try:
+        data = text_of(value).encode()
+        while data:
+            data = data[posix.write(fd, data) :]
+    finally:
+        posix.close(fd)
+
+
+def text_of(value: Json) -> str:
+    """Return JSON, by the C part of the json module: the whole of it costs 8 ms."""
+    import _json
+
+    encode = _json.make_encoder(
+        None, _no_json, _json.encode_basestring_ascii, None, ": ", ", ", False, False, False  # noqa: FBT003  (C takes no names)
+    )  # fmt: skip
+    return "".join(encode(value, 0))
+
+
+def _no_json(value: object) -> object:
+    raise TypeError(f"{type(value).__name__} is no JSON")
