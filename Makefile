@@ -23,9 +23,10 @@ PYTEST = $(VENV)/python -B -m pytest
 # Containers need root; a plain user's sudo may ask for the password. env: sudo drops PATH.
 AS_ROOT = $(if $(filter 0,$(UID)),,sudo)
 SOURCES = aisbx_runtime tests $(wildcard integration benchmarks)
+SANDBOX = $(wildcard integration/images integration/snapshots integration/sandbox)
 
 .PHONY: .venv help setup setup-run setup-lab setup-test build install uninstall run test check format \
-	test-unit test-root test-security test-users test-engines test-load test-lab test-lab-brief \
+	test-unit test-root test-sandbox test-security test-users test-engines test-load test-lab test-lab-brief \
 	lab-shell fuzz coverage bench bench-lab conformance clean
 .DEFAULT_GOAL := help
 
@@ -61,7 +62,7 @@ run: setup-run ## set up all and run a command in a container (IMAGE=docker://..
 
 test: setup-test ## set up all and run every check and every test, root ones included
 	@$(MAKE) --no-print-directory build
-	@MAKE='$(MAKE)' sh setup/stages.sh check test-unit test-root test-security test-users test-engines test-lab-brief
+	@MAKE='$(MAKE)' sh setup/stages.sh check test-unit test-root test-sandbox test-security test-users test-engines test-lab-brief
 
 check: .venv ## formatting, lint, types (mypy and pyright strict), direction of imports
 	@failed=; \
@@ -78,7 +79,10 @@ test-unit: .venv ## the tests that need no root (TESTS= narrows)
 	$(PYTEST) $(TESTS)
 
 test-root: .venv ## the tests that need root and a real kernel
-	$(AS_ROOT) env PATH="$$PATH" $(PYTEST) -p no:cacheprovider -m root $(or $(TESTS),tests integration --ignore=integration/engines --ignore=integration/security --ignore=integration/lab)
+	$(AS_ROOT) env PATH="$$PATH" $(PYTEST) -p no:cacheprovider -m root $(or $(TESTS),tests integration --ignore=integration/engines --ignore=integration/security --ignore=integration/lab $(addprefix --ignore=,$(SANDBOX)))
+
+test-sandbox: .venv ## aisbx: images, snapshots and sandboxes with real tools and a real registry (root)
+	$(AS_ROOT) env PATH="$$PATH" $(PYTEST) -p no:cacheprovider -m root $(or $(TESTS),$(SANDBOX))
 
 test-security: .venv ## every known way out of a container is tried (root)
 	$(AS_ROOT) env PATH="$$PATH" $(PYTEST) -p no:cacheprovider -m root $(or $(TESTS),integration/security)

@@ -17,7 +17,7 @@ for stage in "$@"; do
     echo
     echo "==== make $stage"
     case $stage in
-    test-root | test-security | test-users | test-engines | test-lab*)
+    test-root | test-sandbox | test-security | test-users | test-engines | test-lab*)
         if ! can_be_root; then
             echo "$stage: skipped: needs root, and sudo gives none" | tee -a "$summary"
             continue
