@@ -143,6 +143,19 @@ def remove_cgroups(name: str) -> None:
                 os.rmdir(path)
 
 
+def lacks_user_xattrs(directory: str) -> str:
+    """Return why files of this directory can have no extended attributes of users, or ""."""
+    path = f"{directory}/{MARK}-xattr"
+    with open(path, "w"):
+        try:
+            os.setxattr(path, "user.probe", b"1")
+        except OSError as error:
+            return f"no user.* attributes: {os.strerror(error.errno)}: {directory}"
+        finally:
+            os.unlink(path)
+    return ""
+
+
 def lacks_program(*names: str) -> str:
     missing = [name for name in names if shutil.which(name) is None]
     return f"not installed: {' '.join(missing)}" if missing else ""

@@ -10,6 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from integration import host
+from integration.engines.conftest import (  # noqa: F401  (fixtures)
+    containers_etc,
+    image_tar,
+    podman,
+    podman_session,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

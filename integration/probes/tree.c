@@ -153,7 +153,8 @@ static void show(const char *path)
 	} else
 		putchar('-');
 	putchar(' ');
-	relative = S_ISDIR(st.st_mode) ? relative : first_name(&st, relative);
+	/* Of other files than regular ones an image has no two names. */
+	relative = S_ISREG(st.st_mode) ? first_name(&st, relative) : relative;
 	print(relative, strlen(relative));
 	print_xattrs(path);
 	putchar('\n');

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 
 from aisbx_runtime.sandbox.errors import HostError, InputError
 from aisbx_runtime.sandbox.images import archive
+from aisbx_runtime.sandbox.images.members import Member
+from aisbx_runtime.sandbox.images.view import View
 from aisbx_runtime.sandbox.tree import raw_of
 
 TYPE_CHECKING = False
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
 
 WHITEOUT = ".wh."
 OPAQUE = ".wh..wh..opq"
-# PATH_MAX with its NUL, and room for the directory where an engine unpacks.
-LONGEST_PATH_BYTES = 3072
 CHUNK_BYTES = 256 * 1024
 # zlib(3): 16 for a gzip header, which then has no name and no time; 15 for the window.
 _GZIP_WINDOW = 16 + 15
@@ -58,6 +58,7 @@ def write(
     says, OSError.
     """
     ready = ordered(entries)
+    _check_view(ready)
     output = Compressed(file)
     for done_bytes in output.take(blocks(ready, open_content)):
         if advance is not None:
@@ -124,21 +125,57 @@ def blocks(
     open_content: Callable[[Entry], BinaryIO],
 ) -> Iterator[bytes]:
     """Yield the archive of `ordered` entries, piece by piece. Raises as `write` does."""
+    for entry in _members(entries):
+        yield archive.header(entry)
+        if entry.kind == "file" and entry.size:
+            yield from _content(entry, open_content)
+            yield archive.padding(entry.size)
+    yield archive.END
+
+
+def _members(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """Yield what stands in the archive: what a layer has no type for is a file of a known name."""
     for entry in entries:
         if entry.kind == "socket":
             # tar has no type for it, and a socket without its server is of no use.
             continue
         if entry.kind == "whiteout":
-            yield archive.header(_marker(entry, _beside(entry.path, WHITEOUT)))
+            yield _marker(entry, _beside(entry.path, WHITEOUT))
             continue
-        yield archive.header(entry)
+        yield entry
         if entry.opaque:
             inside = "" if entry.path == "." else f"{entry.path}/"
-            yield archive.header(_marker(entry, inside + OPAQUE))
-        if entry.kind == "file" and entry.size:
-            yield from _content(entry, open_content)
-            yield archive.padding(entry.size)
-    yield archive.END
+            yield _marker(entry, inside + OPAQUE)
+
+
+def _check_view(entries: Iterable[Entry]) -> None:
+    """Refuse what our own reader of layers would refuse later, when nobody knows the container."""
+    view = View()
+    view.begin("")
+    for entry in _members(entries):
+        size = entry.size if entry.kind == "file" else 0
+        xattrs = {raw_of(name): value for name, value in entry.xattrs}
+        try:
+            view.add(
+                Member(
+                    path=raw_of(entry.path),
+                    kind=entry.kind,
+                    mode=entry.mode,
+                    uid=entry.uid,
+                    gid=entry.gid,
+                    size=size,
+                    target=raw_of(entry.target),
+                    device=entry.device,
+                    xattrs=xattrs,
+                )
+            )
+        except InputError as error:
+            raise InputError(
+                "an image cannot carry a file as it is",
+                where=f"/{entry.path[:200]}",
+                why=error.why or error.what,
+                hint="change or remove it in the container",
+            ) from error
 
 
 def _beside(path: str, prefix: str) -> str:
@@ -185,7 +222,8 @@ def ordered(entries: Iterable[Entry]) -> list[Entry]:
     """Return the entries as they stand in an archive: the same list for every order they come in.
 
     Directories come before what is in them, what is removed before what is there (image-spec
-    layer.md, "Whiteouts"), and the first of the names of a file has the file.
+    layer.md, "Whiteouts"), and the first of the names of a file has the file; what is no regular
+    file is there once for each of its names.
     Raises InputError for what no layer can say.
     """
     found: dict[str, Entry] = {}
@@ -195,13 +233,19 @@ def ordered(entries: Iterable[Entry]) -> list[Entry]:
             raise InputError("a path is there twice", where=f"/{entry.path}")
         found[entry.path] = entry
     names: dict[str, list[str]] = {}
-    for entry in found.values():
-        if entry.kind == "hardlink":
-            if found.get(entry.target, entry).kind in {"hardlink", "directory", "whiteout"}:
-                raise InputError(
-                    "a hardlink leads to no file", where=f"/{entry.path}", why=f"/{entry.target}"
-                )
+    for entry in list(found.values()):
+        if entry.kind != "hardlink":
+            continue
+        first = found.get(entry.target, entry)
+        if first.kind in {"hardlink", "directory", "whiteout"}:
+            raise InputError(
+                "a hardlink leads to no file", where=f"/{entry.path}", why=f"/{entry.target}"
+            )
+        if first.kind == "file":
             names.setdefault(entry.target, [entry.target]).append(entry.path)
+        else:
+            # Not every engine makes a second name of a symbolic link, and none is missed.
+            found[entry.path] = replace(first, path=entry.path)
     for target, group in names.items():
         _share(found, found[target], sorted(group, key=_steps))
     return sorted(found.values(), key=_place)
@@ -211,10 +255,6 @@ def _share(found: dict[str, Entry], file: Entry, group: list[str]) -> None:
     for path in group:
         found[path] = replace(file, path=path, kind="hardlink", target=group[0])
     found[group[0]] = replace(file, path=group[0])
-    if file.kind == "socket":
-        # None of the names is in the archive.
-        for path in group:
-            found[path] = replace(file, path=path)
 
 
 def _steps(path: str) -> list[tuple[int, bytes]]:
@@ -234,12 +274,6 @@ def _check(entry: Entry) -> None:
         if entry.kind == "directory":
             return
         raise InputError("the root of a layer must be a directory", why=entry.kind)
-    if len(raw_of(entry.path)) > LONGEST_PATH_BYTES:
-        raise InputError(
-            f"an image cannot carry a path of more than {LONGEST_PATH_BYTES} bytes",
-            where=f"/{entry.path[:80]}...",
-            why="engines make each file by its whole path: path_resolution(7), PATH_MAX",
-        )
     for name in entry.path.split("/"):
         if name in {"", ".", ".."} or "\0" in name:
             raise InputError("no path of a layer", where=repr(entry.path))

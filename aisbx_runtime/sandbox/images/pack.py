@@ -6,23 +6,22 @@ the same digest. See image-spec 1.1.1: config.md, manifest.md, annotations.md.
 
 from __future__ import annotations
 
-import contextlib
 import datetime
-import errno
 import json
 import os
 from dataclasses import dataclass
 
-from aisbx_runtime.sandbox.errors import HostError, NotFoundError
+from aisbx_runtime.sandbox.errors import NotFoundError
 from aisbx_runtime.sandbox.images import layer, layout
 from aisbx_runtime.sandbox.images.manifest import CONFIG, LAYER, MANIFEST, Descriptor
 from aisbx_runtime.sandbox.images.names import normalised
+from aisbx_runtime.sandbox.images.pull import full_disk
 from aisbx_runtime.sandbox.progress import Silence
 from aisbx_runtime.sandbox.store import put_in_place
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Callable, Iterable
     from typing import BinaryIO
 
     from aisbx_runtime.sandbox.images.document import Value
@@ -88,21 +87,21 @@ def pack(
     entries = list(entries)
     total_bytes = sum(entry.size for entry in entries if entry.kind == "file")
     told.step("packing what changed", total_bytes)
-    with layout.unnamed(store), store.workplace("pack") as place, writing(store):
+    with layout.unnamed(store), store.workplace("pack") as place, full_disk(store):
         _check_layers(store, base)
         made = put_layer(
             store, place, lambda file: layer.write(entries, open_content, file, told.advance)
         )
         added = Descriptor(GZIP_LAYER, made.digest, made.size_bytes)
-        digest = publish(
+        image = put_image(
             store,
             place,
-            name,
             derived_config(base.config, made),
             [*base.manifest.layers, added],
             annotations_of(base, snapshot),
         )
-    return Packed(name, digest, added, made.sockets)
+        layout.add_image(store, name, image.digest, image.size)
+    return Packed(name, image.digest, added, made.sockets)
 
 
 def _check_layers(store: Store, base: Base) -> None:
@@ -113,20 +112,6 @@ def _check_layers(store: Store, base: Base) -> None:
                 where=layout.blob_path(store, blob.digest),
                 hint=f"aisbx image pull {base.name}" if base.name else "",
             )
-
-
-@contextlib.contextmanager
-def writing(store: Store) -> Generator[None]:
-    """Say what went wrong where an image cannot be written."""
-    try:
-        yield
-    except OSError as error:
-        raise HostError(
-            "cannot write the image",
-            where=error.filename or store.path,
-            why=errno.errorcode.get(error.errno or 0, "OSError"),
-            hint="make room" if error.errno in {errno.ENOSPC, errno.EDQUOT} else "",
-        ) from error
 
 
 def put_layer(store: Store, place: str, write: Callable[[BinaryIO], layer.Layer]) -> layer.Layer:
@@ -141,20 +126,17 @@ def put_layer(store: Store, place: str, write: Callable[[BinaryIO], layer.Layer]
     return made
 
 
-def publish(
+def put_image(
     store: Store,
     place: str,
-    name: str,
     config: dict[str, Value],
     layers: list[Descriptor],
     annotations: dict[str, Value],
-) -> str:
-    """Make an image of layers that are in the layout; return its digest. Held: `layout.unnamed`."""
+) -> Descriptor:
+    """Make an image of layers that are in the layout. Held: `layout.unnamed`."""
     config_blob = layout.put_blob(store, place, _json(config), CONFIG)
     manifest = manifest_of(config_blob, layers, annotations)
-    blob = layout.put_blob(store, place, _json(manifest), MANIFEST)
-    layout.add_image(store, name, blob.digest, blob.size)
-    return blob.digest
+    return layout.put_blob(store, place, _json(manifest), MANIFEST)
 
 
 def derived_config(base: Config, made: layer.Layer) -> dict[str, Value]:

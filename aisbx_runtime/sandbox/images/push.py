@@ -10,10 +10,11 @@ import os
 from dataclasses import dataclass
 
 from aisbx_runtime.sandbox import tools
-from aisbx_runtime.sandbox.errors import HostError, InputError
+from aisbx_runtime.sandbox.errors import InputError, SandboxError
 from aisbx_runtime.sandbox.images import layout
 from aisbx_runtime.sandbox.images.manifest import INDEX, MANIFEST
 from aisbx_runtime.sandbox.images.names import TRANSPORTS, normalised
+from aisbx_runtime.sandbox.images.pull import Access
 from aisbx_runtime.sandbox.progress import Silence
 from aisbx_runtime.sandbox.store import write_whole
 
@@ -52,15 +53,15 @@ def push(
     name: str,
     target: str,
     *,
-    options: tuple[str, ...] = (),
+    access: Access | None = None,
     progress: Progress | None = None,
 ) -> Pushed:
     """Copy an image of the store to another place.
 
     name: of the image, as listed. target: a reference with its transport; paths are the caller's.
-    options: of skopeo, such as --dest-tls-verify=false.
+    access: how the registry is reached.
     Raises NotFoundError for an image that is not there, InputError for a target that is no place,
-    HostError where skopeo is missing or fails.
+    HostError where skopeo is missing, SandboxError with what it said where it fails.
     """
     tools.need("skopeo", "setpriv")
     if not names_a_place(target):
@@ -81,6 +82,7 @@ def push(
         def watch(pid: int) -> None:
             told.advance(min(_read_bytes(pid), total_bytes))
 
+        held = tools.Place(place, store.lock_of(place))
         faithful = place_name.partition(":")[0] in _FAITHFUL
         try:
             tools.run(
@@ -90,15 +92,15 @@ def push(
                     "--quiet",
                     *(["--preserve-digests"] if faithful else []),
                     f"--src-shared-blob-dir={store.place('layout/blobs')}",
-                    *options,
+                    *(access or Access()).options(place_name, held, "dest-"),
                     f"oci:{place}/layout",
                     place_name,
                 ],
-                tools.Place(place, store.lock_of(place)),
+                held,
                 watch=watch,
             )
         except tools.ToolError as error:
-            raise HostError("cannot push the image", where=place_name, why=error.why) from error
+            raise SandboxError("cannot push the image", where=place_name, why=error.why) from error
         told.advance(total_bytes)
     return Pushed(normalised(name), place_name, found.digest)
 

@@ -53,7 +53,9 @@ def as_seen(entries):
         if file.kind == "socket":
             continue
         for path in group:
-            seen[path] = (replace(file, path=path), frozenset(group))
+            # Of a file that is not regular each name has one of its own.
+            together = group if file.kind == "file" else {path}
+            seen[path] = (replace(file, path=path), frozenset(together))
     return seen
 
 
@@ -210,6 +212,11 @@ def test_a_content_of_another_digest_is_an_error():
         Entry(path="a", kind="file", xattrs=(("user.a=b", b"x"),)),
         Entry(path="a", kind="file", xattrs=(("user.empty", b""),)),
         Entry(path="/".join(["d" * 200] * 20), kind="file"),
+        Entry(path="/".join(["d"] * 300), kind="file"),
+        Entry(path="n" * 256, kind="file"),
+        Entry(path="a", kind="file", xattrs=(("trusted.a", b"x"),)),
+        Entry(path="a", kind="file", xattrs=(("user.overlay.opaque", b"y"),)),
+        Entry(path="a", kind="file", uid=2**32 - 1),
         Entry(path="a", kind="file", xattrs=tuple((f"user.{i}", b"x" * 65536) for i in range(17))),
     ],
     ids=lambda entry: f"{entry.kind}:{entry.path!r}",
