@@ -125,6 +125,14 @@ def joining_a_user(bundle: Bundle, other: Container) -> None:
     bundle.namespace("cgroup")
 
 
+def joining_mounts(bundle: Bundle, path: str) -> None:
+    """A mount namespace by path, with mounts: the last step makes it the container's."""
+    bundle.namespace("mount", path)
+    _without_mounts(bundle, "cgroup", "sysfs")
+    bundle.mount("/srv", "bind", bundle.rootfs, "rbind")
+    bundle.config["root"]["readonly"] = True
+
+
 def mounted_in_every_way(bundle: Bundle) -> None:
     """An id mapped source, a symlink that is copied, covered and not followed; remounts."""
     minimal(bundle)

@@ -8,6 +8,7 @@ import pytest
 
 from integration.faults import plans
 from integration.faults.faulty import FALLIBLE, Scene
+from integration.mount_namespace import MountNamespace
 
 
 def step_places(runtime, bundle, flags=()):
@@ -87,6 +88,17 @@ def test_a_failing_step_with_joined_namespaces_leaves_nothing_and_is_named(
 
     found = wrongs_of_every_step(faulty, bundle)
 
+    assert found == [], "\n".join(found)
+
+
+def test_a_failing_step_leaves_a_joined_mount_namespace_as_it_was(faulty, bundle):
+    with MountNamespace() as joined:
+        plans.joining_mounts(bundle, joined.path)
+        seen = [joined.mounts()]
+        found = wrongs_of_every_step(faulty, bundle, after=lambda: seen.append(joined.mounts()))
+
+    # The last look is at the mounts of a container that was made.
+    assert [] == [number for number, mounts in enumerate(seen[:-1]) if mounts != seen[0]]
     assert found == [], "\n".join(found)
 
 

@@ -9,6 +9,7 @@ import pytest
 from integration import leaks
 from integration.faults import plans
 from integration.faults.faulty import CHANGING, KILLED, Scene
+from integration.mount_namespace import MountNamespace
 
 
 def create(faulty, bundle):
@@ -51,6 +52,24 @@ def test_after_a_kill_before_any_step_with_joined_namespaces_delete_leaves_nothi
 ):
     plans.joining_a_user(bundle, other)
     found = wrongs_of_every_kill(faulty, bundle, "kill:before:step:")
+
+    assert found == [], "\n".join(found)
+
+
+def test_after_a_kill_before_any_step_delete_leaves_a_joined_mount_namespace_as_it_was(
+    faulty, bundle
+):
+    with MountNamespace() as joined:
+        plans.joining_mounts(bundle, joined.path)
+        bundle.save()
+        scene = Scene(faulty.runtime, bundle)
+        faulty.runtime.made.append(bundle.id)
+        before, found = joined.mounts(), []
+        for _, outcome in faulty.walk("kill:before:step:", create(faulty, bundle)):
+            wrong = deleted(faulty, scene, bundle)
+            if wrong or outcome.code != KILLED or joined.mounts() != before:
+                found.append(f"{outcome}: {wrong}")
+        faulty.runtime("delete", "--force", bundle.id).ok()
 
     assert found == [], "\n".join(found)
 

@@ -167,6 +167,13 @@ def remove_mounts(container: Container) -> None:
         from aisbx_runtime.oci.plan import shared_mounts
 
         shared_mounts.remove(own)
+    # There is one mount namespace: both lists have one entry at most.
+    for path, mount in zip(
+        container.owned("mount-namespace"), container.owned("joined-mount"), strict=False
+    ):
+        from aisbx_runtime.oci.plan import joined_mounts
+
+        joined_mounts.remove(path, mount)
 
 
 def remove_resctrl_groups(container: Container, *, failed: bool) -> None:

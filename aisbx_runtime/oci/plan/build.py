@@ -51,6 +51,10 @@ def build(spec: Spec, host: Host, container_id: str, bundle: str, options: Optio
     refuse.check(spec)
     rootfs.check(spec)
     mounts.check(spec, host)
+    if rootfs.joins_mounts(spec):
+        from aisbx_runtime.oci.plan import joined_mounts
+
+        joined_mounts.check(host, no_pivot=options.no_pivot)
     devices.check(spec, host)
     cgroups = cgroup.plan(spec, host, container_id, options.cgroup_manager, options.systemd)
     # cgroup_namespaces(7): the root of a new cgroup namespace is where init is at that moment. And
@@ -93,7 +97,10 @@ def build(spec: Spec, host: Host, container_id: str, bundle: str, options: Optio
         ),
         # Only now, when the stub waits: memory.max would kill init, whose Python heap is larger
         # than the smallest containers, and cpu.max would slow down everything above.
-        "limits": [one for one in cgroups.limits if one not in first_limits],
+        "limits": [
+            *[one for one in cgroups.limits if one not in first_limits],
+            *rootfs.last_steps(spec),
+        ],
     }
     return Plan(
         phases=tuple([Phase(name, side, tuple(steps[name])) for name, side in PHASES]),
@@ -136,8 +143,10 @@ def _sources(spec: Spec, host: Host, bundle: str) -> list[Step]:
 
 def _taken_first(spec: Spec, host: Host, bundle: str) -> list[int]:
     """Return which entries of `mounts` have a source that is not taken in its turn."""
-    # The root of another user namespace may not reach what the runtime's caller does.
-    every = namespaces.has_user_namespace(spec) and not _takes_inside(host)
+    # The root of another user namespace may not reach what the runtime's caller does, and a mount
+    # namespace that is joined has other files at the same paths.
+    elsewhere = namespaces.has_user_namespace(spec) or rootfs.joins_mounts(spec)
+    every = elsewhere and not _takes_inside(host)
     rootfs_path = rootfs.path_of(spec, bundle)
     return [
         index
@@ -188,6 +197,9 @@ def _rootfs(
 
 
 def _needs_proc(spec: Spec) -> bool:
+    if rootfs.joins_mounts(spec):
+        # It is open already: that of a namespace that is joined may be a trap.
+        return False
     return bool(spec.linux.sysctl) or bool(spec.process and lsm.steps(spec.process))
 
 

@@ -76,11 +76,11 @@ class BindMount:
             target_fd = make_file_in_root(at.root_fd, self.target)
         _check_proc(self.target, target_fd, is_proc=fs_type_of(tree_fd) == PROC_SUPER_MAGIC)
         if self.long_before:
-            tree_fd = self._renewed(tree_fd, target_fd)
+            tree_fd = self._renewed(at, tree_fd, target_fd)
         set_options(tree_fd, self.options, self.target)
         _attach(at, tree_fd, target_fd, self.target)
 
-    def _renewed(self, tree_fd: int, target_fd: int) -> int:
+    def _renewed(self, at: World, tree_fd: int, target_fd: int) -> int:
         """Return a copy that is as old as its place in the list; closes `tree_fd`.
 
         open_tree(2): only what is attached in this mount namespace can be copied here.
@@ -89,7 +89,10 @@ class BindMount:
         copy_fd = mount.clone(tree_fd, path=self.target)
         # A peer would take the mounts below it away from the source as well.
         mount.mount_setattr(tree_fd, propagation=mount.MS_PRIVATE, recursive=True)
-        mount.umount_detach(f"/proc/self/fd/{tree_fd}")
+        if at.proc_fd >= 0:
+            mount.umount_fd(at.proc_fd, tree_fd, path=self.target)
+        else:
+            mount.umount_detach(f"/proc/self/fd/{tree_fd}")
         os.close(tree_fd)
         return copy_fd
 

@@ -236,8 +236,16 @@ class MakeWorkingDirectory:
 
 
 def has_mount_namespace(spec: Spec) -> bool:
-    """Tell whether the container gets a mount namespace that is its own."""
-    return namespaces.is_new(spec, "mount")
+    """Tell whether the container gets a mount namespace that is its own, or becomes it."""
+    return namespaces.is_new(spec, "mount") or joins_mounts(spec)
+
+
+def joins_mounts(spec: Spec) -> bool:
+    """Tell whether the container has something to mount in a mount namespace that it joins."""
+    if not namespaces.is_private(spec, "mount") or namespaces.is_new(spec, "mount"):
+        return False
+    linux = spec.linux
+    return bool(spec.mounts or spec.root.readonly or linux.masked_paths or linux.readonly_paths)
 
 
 def shares_mounts(spec: Spec) -> bool:
@@ -288,7 +296,13 @@ def host_steps(spec: Spec, bundle: str) -> list[Step]:
     """Return what the runtime prepares before container init is born."""
     path = path_of(spec, bundle)
     if has_mount_namespace(spec):
-        return [CloneRootfs(path, inherited(spec), "root.path")]
+        taken = CloneRootfs(path, inherited(spec), "root.path")
+        if not joins_mounts(spec):
+            return [taken]
+        from aisbx_runtime.oci.plan import joined_mounts
+
+        # What follows may have to be undone from outside: no /proc in there is to be trusted.
+        return [taken, *joined_mounts.host_steps(spec), OpenProc("runtime default")]
     if not shares_mounts(spec):
         return []
     from aisbx_runtime.oci.plan import shared_mounts
@@ -325,13 +339,22 @@ def attach_steps(spec: Spec, bundle: str) -> list[Step]:
 
 def pivot_steps(spec: Spec, *, no_pivot: bool) -> list[Step]:
     """Return how container init enters the root."""
-    if not has_mount_namespace(spec):
+    if not has_mount_namespace(spec) or joins_mounts(spec):
         return [ChangeRoot("linux.namespaces")]
     if no_pivot:
         from aisbx_runtime.oci.plan import no_pivot as chrooted
 
         return chrooted.steps()
     return [PivotRoot("root.path")]
+
+
+def last_steps(spec: Spec) -> list[Step]:
+    """Return what the runtime does when container init is ready, and nothing can fail any more."""
+    if not joins_mounts(spec):
+        return []
+    from aisbx_runtime.oci.plan import joined_mounts
+
+    return joined_mounts.last_steps(spec)
 
 
 def confine_steps(spec: Spec) -> list[Step]:

@@ -7,10 +7,11 @@ import os
 
 import pytest
 
-from aisbx_runtime.oci.errors import Failure, KernelError
+from aisbx_runtime.oci.errors import Failure, HostError, KernelError
 from aisbx_runtime.oci.kernel import mount
 from aisbx_runtime.oci.kernel.namespaces import CLONE_NEWNS, CLONE_NEWUSER, unshare
-from aisbx_runtime.oci.plan import rootfs
+from aisbx_runtime.oci.plan import joined_mounts, rootfs
+from aisbx_runtime.oci.plan.joined_mounts import BecomeRoot, NoteRootfs, RefuseHost
 from aisbx_runtime.oci.plan.names import SetSysctl
 from aisbx_runtime.oci.plan.no_pivot import CoverRoot
 from aisbx_runtime.oci.plan.rootfs import (
@@ -28,6 +29,7 @@ from aisbx_runtime.oci.plan.rootfs import (
 from aisbx_runtime.oci.plan.shared_mounts import CoverRootfs, TakeCover
 from aisbx_runtime.oci.plan.step import World
 from aisbx_runtime.oci.spec.model import Linux, Mount, Namespace, Root, Spec
+from tests import hosts
 from tests.oci.forked import forked, mount_tmpfs, mounts_at
 from tests.oci.world import apply, world
 
@@ -85,12 +87,14 @@ def test_without_one_it_is_opened_and_entered_by_chroot(namespaces):
         (
             "mounts",
             Spec(
-                "1.2.1", Root("r"), mounts=(Mount("/x", "tmpfs"),), linux=Linux(namespaces=JOINED)
+                "1.2.1",
+                Root("r"),
+                mounts=(Mount("/x", "tmpfs"),),
+                linux=Linux(namespaces=(Namespace("user"),)),
             ),
         ),
         ("linux.maskedPaths", spec(namespaces=(), masked_paths=("/m",))),
         ("linux.readonlyPaths", spec(namespaces=(), readonly_paths=("/m",))),
-        ("root.readonly", spec(namespaces=JOINED, readonly=True)),
         ("root.readonly", spec(namespaces=(Namespace("user"),), readonly=True)),
     ],
 )
@@ -111,6 +115,38 @@ def test_in_the_mounts_of_the_host_all_lies_below_one_that_is_journalled():
     ] == rootfs.host_steps(asked, "/b")
     assert [TakeCover("root.path")] == rootfs.attach_steps(asked, "/b")
     assert [ChangeRoot("linux.namespaces")] == rootfs.pivot_steps(asked, no_pivot=False)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        spec(namespaces=JOINED, readonly=True),
+        spec(namespaces=JOINED, masked_paths=("/m",)),
+        spec(namespaces=JOINED, readonly_paths=("/m",)),
+        Spec("1.2.1", Root("rootfs"), mounts=(Mount("/x", "t"),), linux=Linux(namespaces=JOINED)),
+    ],
+)
+def test_one_that_is_joined_is_pivoted_at_the_very_end(asked):
+    rootfs.check(asked)
+    origin = "linux.namespaces[0].path"
+
+    assert [
+        CloneRootfs("/b/rootfs", mount.MS_SLAVE, "root.path"),
+        RefuseHost("/proc/1/ns/mnt", origin),
+        NoteRootfs("/proc/1/ns/mnt", origin),
+        OpenProc("runtime default"),
+    ] == rootfs.host_steps(asked, "/b")
+    assert [ChangeRoot("linux.namespaces")] == rootfs.pivot_steps(asked, no_pivot=False)
+    assert [BecomeRoot(origin)] == rootfs.last_steps(asked)
+    assert [] == rootfs.last_steps(spec())
+
+
+def test_one_that_is_joined_is_for_root_who_may_pivot():
+    joined_mounts.check(hosts.UNIFIED, no_pivot=False)
+    with pytest.raises(HostError, match="for root only"):
+        joined_mounts.check(hosts.USER, no_pivot=False)
+    with pytest.raises(Failure, match="--no-pivot is not for a mount namespace that is joined"):
+        joined_mounts.check(hosts.UNIFIED, no_pivot=True)
 
 
 def test_with_one_everything_is_let_through():
