@@ -27,6 +27,7 @@ VERBS = {
     "state": ("lifecycle.state", "cgroup"),
     "kill": ("lifecycle.kill", "kernel.signal"),
     "delete": ("lifecycle.delete", "cgroup"),
+    "list": ("lifecycle.list", "cgroup"),
     "run": ("lifecycle.run", "lifecycle.foreground", "seccomp.cache", "cgroup"),
     "exec": ("lifecycle.exec", "lifecycle.foreground", "seccomp.cache", "cgroup"),
 }

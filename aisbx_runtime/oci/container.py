@@ -27,6 +27,10 @@ from aisbx_runtime.oci.errors import (
 from aisbx_runtime.oci.jsontext import is_array, is_object
 from aisbx_runtime.oci.kernel.signal import is_alive
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 _ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.")
 _ID_BYTES = 255  # NAME_MAX
 FACTS = "facts.json"
@@ -302,22 +306,22 @@ def _open(root: str, container_id: str) -> Container:
     return Container(root, container_id, dir_fd)
 
 
-def every(root: str) -> list[Container]:
-    """Return all containers below a root, by id."""
+def every(root: str) -> Iterator[Container]:
+    """Yield all containers below a root, by id; each is closed before the next is opened."""
     try:
         names = sorted(os.listdir(root))
     except FileNotFoundError:
-        return []
-    found: list[Container] = []
+        return
     for name in names:
         if name.startswith("."):
             continue
         try:
-            found.append(_open(root, name))
+            container = _open(root, name)
         except (FileNotFoundError, NotADirectoryError, Failure):
             # Deleted meanwhile, not a container, or not ours.
             continue
-    return found
+        yield container
+        container.close()
 
 
 # ---- status ------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 
 import pytest
 from hypothesis import given
@@ -62,7 +63,7 @@ def test_a_container_that_others_may_write_is_not_believed(mode, root, container
 
     with pytest.raises(Failure, match="may be written by others"):
         containers.load(root, "one")
-    assert [] == containers.every(root)
+    assert [] == list(containers.every(root))
     os.chmod(f"{root}/one", 0o700)
 
 
@@ -165,7 +166,19 @@ def test_all_are_listed_by_id_without_what_is_hidden(root, container):
     os.mkdir(f"{root}/another")
 
     assert ["another", "one"] == [one.id for one in containers.every(root)]
-    assert [] == containers.every(f"{root}/none")
+    assert [] == list(containers.every(f"{root}/none"))
+
+
+def test_many_containers_are_listed_with_few_descriptors(root):
+    names = [f"c{number:03}" for number in range(100)]
+    for name in names:
+        containers.reserve(root, name).close()
+    old = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, old[1]))
+    try:
+        assert names == [one.id for one in containers.every(root)]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, old)
 
 
 def test_a_container_deleted_meanwhile_cannot_be_locked(root, container):

@@ -42,19 +42,19 @@ def _states(root: str) -> list[dict[str, object]]:
             # Damaged: shown with what can be told, so that somebody deletes it.
             empty = containers.Facts({})
             state = containers.state_of(container, empty, status=containers.STOPPED)
-        found.append({**state, "owner": _owner_of(container.path)})
-        container.close()
+        found.append(state)
+    if found:
+        owner = _user()
+        for state in found:
+            state["owner"] = owner
     return found
 
 
-def _owner_of(path: str) -> str:
+def _user() -> str:
+    """Return our own name: nobody else's containers are believed, see `container`."""
     import pwd
 
-    try:
-        uid = os.stat(path).st_uid
-    except FileNotFoundError:
-        # Deleted since it was listed.
-        return ""
+    uid = os.geteuid()
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
