@@ -94,6 +94,13 @@ def descriptor_of(document: Document) -> Descriptor:
     digest = document.at("digest").text()
     if not is_digest(digest):
         raise document.at("digest").wrong("sha256: and 64 hexadecimal digits")
+    if document.at("urls").texts():
+        # An image must not make us ask at places of its choice; skopeo leaves such layers out.
+        raise InputError(
+            f"{document.path}.urls: the content lies elsewhere, and is not fetched from there",
+            where=document.where,
+            hint="pull an image that has all of its layers",
+        )
     platform = document.at("platform")
     return Descriptor(
         document.at("mediaType").text(),

@@ -21,6 +21,7 @@ from aisbx_runtime.sandbox.images.document import LONGEST_BYTES, parsed
 from aisbx_runtime.sandbox.images.manifest import (
     DOCKER_MANIFEST,
     MANIFEST,
+    MOST_LAYERS,
     Descriptor,
     Platform,
     config_of,
@@ -173,10 +174,17 @@ def _raw(name: str, wanted: Platform, place: Place, access: Access) -> bytes:
 def _layers_of(content: bytes, where: str) -> tuple[Descriptor, ...]:
     """Return the layers of a manifest that skopeo will bring into OCI's form."""
     document = parsed(content, where)
-    if document.at("mediaType").text(MANIFEST) not in {MANIFEST, DOCKER_MANIFEST}:
+    media_type = document.at("mediaType").text(MANIFEST)
+    if media_type == MANIFEST and document.at("layers").value is not None:
+        # What would be refused afterwards is not copied.
+        return manifest_of(content, where).layers
+    if media_type != DOCKER_MANIFEST:
         # Docker's first schema has no sizes.
         return ()
-    return tuple(descriptor_of(item) for item in document.at("layers").items())
+    layers = tuple(descriptor_of(item) for item in document.at("layers").items())
+    if len(layers) > MOST_LAYERS:
+        raise InputError(f"layers: {len(layers)}, more than {MOST_LAYERS}", where=where)
+    return layers
 
 
 def _known(store: Store, source: Source, wanted: Platform) -> Descriptor | None:
