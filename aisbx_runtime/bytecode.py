@@ -13,13 +13,20 @@ import subprocess
 import sys
 from importlib.util import MAGIC_NUMBER
 
-from aisbx_runtime.launch import FILE, HEADER_DIGITS, VERBS, source_of
+from aisbx_runtime.launch import (
+    FILE,
+    HEADER_DIGITS,
+    SANDBOX,
+    SANDBOX_MODULES,
+    VERBS,
+    source_of,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from aisbx_runtime.launch import Linked
 
-_PACKAGE = "aisbx_runtime.oci"
+_ROOMS = ("aisbx_runtime.oci", "aisbx_runtime.sandbox")
 _FUTURE = b"from __future__ import annotations\n"
 # CO_FUTURE_ANNOTATIONS (Include/cpython/code.h), what the line above asks of the compiler.
 _ANNOTATIONS = 0x1000000
@@ -42,8 +49,10 @@ def write(library: str, staged: str) -> None:
     index: dict[str, tuple[int, int]] = {}
     blobs: list[bytes] = []
     offset = 0
-    for verb in VERBS:
-        linked = [_linked(library, staged, name) for name in _modules_of(verb, staged)]
+    wanted = {verb: _imported(_ROOMS[0], ("cli", *names)) for verb, names in VERBS.items()}
+    wanted[SANDBOX] = _imported(_ROOMS[1], SANDBOX_MODULES)
+    for verb, names in wanted.items():
+        linked = [_linked(library, staged, name) for name in _modules_of(names, staged)]
         blob = marshal.dumps(linked)
         index[verb] = (offset, len(blob))
         blobs.append(blob)
@@ -57,14 +66,17 @@ def write(library: str, staged: str) -> None:
     os.rename(new, target)
 
 
-def _modules_of(verb: str, staged: str) -> list[str]:
-    """Return the runtime's modules that a verb imports, each after those that it needs."""
-    wanted = ", ".join([f"{_PACKAGE}.{name}" for name in ("cli", *VERBS[verb])])
+def _imported(room: str, names: tuple[str, ...]) -> str:
+    return ", ".join([f"{room}.{name}" for name in names])
+
+
+def _modules_of(wanted: str, staged: str) -> list[str]:
+    """Return our modules that an import of `wanted` loads, each after those that it needs."""
     program = _LISTING.format(staged=staged, wanted=wanted)
     done = subprocess.run(
         [sys.executable, "-ISB", "-c", program], capture_output=True, text=True, check=True
     )
-    return [name for name in done.stdout.split() if name.startswith(_PACKAGE)]
+    return [name for name in done.stdout.split() if name.startswith(_ROOMS)]
 
 
 def _linked(library: str, staged: str, name: str) -> Linked:

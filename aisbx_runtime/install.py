@@ -43,9 +43,9 @@ LAUNCHER = """\
 import sys
 
 sys.path.insert(0, {library!r})
-from aisbx_runtime.{module} import main
+from aisbx_runtime.launch import {main}
 
-main({arguments}, sys.argv[1:])
+{main}({arguments}, sys.argv[1:])
 """
 
 
@@ -65,7 +65,7 @@ def launcher_text(interpreter: str, library: str, runtime: str = "") -> str:
     return LAUNCHER.format(
         interpreter=interpreter,
         library=library,
-        module="sandbox.start" if runtime else "launch",
+        main="main_of_sandbox" if runtime else "main",
         arguments=f"{library!r}, {runtime!r}" if runtime else repr(library),
     )
 

@@ -1,4 +1,4 @@
-"""The first module of a start: it makes the modules of the verb and calls `oci.cli`.
+"""The first module of a start: it makes the modules of the verb and calls `oci.cli`, or `aisbx`.
 
 It imports nothing but C modules, not even `__future__`: each file more is 0.2 ms of every start.
 `bytecode` writes the file that is read here (docs/decisions/0001).
@@ -31,6 +31,11 @@ VERBS = {
     "run": ("lifecycle.run", "lifecycle.foreground", "seccomp.cache", "cgroup"),
     "exec": ("lifecycle.exec", "lifecycle.foreground", "seccomp.cache", "cgroup"),
 }
+# What `aisbx run` of a cached image imports; a name that is no word of a verb's.
+SANDBOX = "aisbx run"
+SANDBOX_MODULES = (
+    "start", "options", "prepared", "run", "images.names", "runtime", "where", "defaults",
+)  # fmt: skip
 # Verb -> the files of which it will write one, to move a process between cgroups. With cgroup v2
 # create moves none: container init is born where it belongs.
 _V1 = "/sys/fs/cgroup/freezer/cgroup.procs"
@@ -49,6 +54,16 @@ def main(library: str, words: list[str]) -> "NoReturn":
     from aisbx_runtime.oci.cli import main as carry_out
 
     carry_out(words, helper)
+
+
+def main_of_sandbox(library: str, runtime: str, words: list[str]) -> "NoReturn":
+    """Carry out the call `words` of aisbx; runtime: the program aisbx-runtime."""
+    gc.disable()
+    if "run" in words[:3]:
+        _link(library, SANDBOX)
+    from aisbx_runtime.sandbox.start import main as carry_out
+
+    carry_out(library, runtime, words)
 
 
 def _begin_grace_period(files: tuple[str, ...]) -> int:

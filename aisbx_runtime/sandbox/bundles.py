@@ -45,7 +45,7 @@ def create(store: Store, base: Base, request: Request, directory: str) -> str:
     try:
         with store.shared():
             _pin(store, path)
-            fill(made, base, config, facts)
+            os.close(fill(made, base, config, facts))
             os.rename(made, path)
     except BaseException as error:
         remove_tree(made)

@@ -186,7 +186,7 @@ def sweep(store: Store, runtime: Runtime) -> list[str]:
 
 def _is_held(path: str) -> bool:
     try:
-        fd = os.open(f"{path}/lock", os.O_RDWR | os.O_CLOEXEC)
+        fd = os.open(f"{path}/{FACTS}", os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
     # Path, mtime in nanoseconds and size of a file.
     Source = tuple[str, int, int]
-    Kept = tuple[str, tuple[Source, ...], str, Json, list[str], list[str], list[tuple[str, str]]]
+    Kept = tuple[
+        str, tuple[Source, ...], str, Json, str, list[str], list[str], list[tuple[str, str]]
+    ]
 
 FILE = "start"
 # What decides how a config.json looks, below the library.
@@ -48,18 +50,18 @@ def load(library: str, store: str, key: str, reference: str) -> Base | None:
         return None
     if kept[0] != sys.version or kept[1] != sources(library):
         return None
-    _, _, digest, config, entrypoint, cmd, volumes = kept
+    _, _, digest, config, seccomp, entrypoint, cmd, volumes = kept
     return Base(
         rootfs=f"{place}/rootfs", key=key, reference=reference, digest=digest,
-        config=config, entrypoint=entrypoint, cmd=cmd, volumes=volumes,
+        config=config, seccomp=seccomp, entrypoint=entrypoint, cmd=cmd, volumes=volumes,
     )  # fmt: skip
 
 
 def keep(library: str, store: str, base: Base) -> None:
     """Write what `load` reads, in one step."""
     kept: Kept = (
-        sys.version, sources(library), base.digest, base.config, base.entrypoint, base.cmd,
-        base.volumes,
+        sys.version, sources(library), base.digest, base.config, base.seccomp, base.entrypoint,
+        base.cmd, base.volumes,
     )  # fmt: skip
     path = f"{store}/rootfs/{base.key}/{FILE}"
     new = f"{path}.new-{posix.getpid()}"

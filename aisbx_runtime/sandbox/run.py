@@ -8,12 +8,15 @@ from __future__ import annotations
 import _signal
 import fcntl
 import posix
+import select
 
 from aisbx_runtime.sandbox import bundle
 from aisbx_runtime.sandbox.errors import InputError, NotFoundError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aisbx_runtime.sandbox.bundle import Base
     from aisbx_runtime.sandbox.defaults import Json
     from aisbx_runtime.sandbox.options import Request
@@ -46,18 +49,24 @@ def start(store: str, runtime: Runtime, base: Base, request: Request) -> int:
     keep = request.flag("keep") or request.flag("detach")
     config = bundle.config_of(base, request, path, sandbox_id, lasting=keep)
     facts = bundle.facts_of(base, sandbox_id, upper=f"{path}/upper", keep=keep)
-    holder_fd = place(store, path, base, config, facts)
-    # Kept until we end: whoever finds it free knows that nobody waits for this sandbox.
-    del holder_fd
+    # Open until we end: whoever finds its lock free knows that nobody waits for this sandbox.
+    facts_fd = place(store, path, base, config, facts)
     if request.flag("detach"):
         return _leave_running(store, runtime, path, sandbox_id)
-    code = wait_for(runtime, ["run", "--bundle", path, sandbox_id])
+    gone = f"{store}/work/gone.{posix.urandom(8).hex()}"
+
+    def clean_up(pidfd: int) -> None:
+        _end_with(store, path, gone, pidfd, runtime, sandbox_id)
+
+    words = ["run", "--bundle", path, sandbox_id]
+    code = wait_for(runtime, words, None if keep else clean_up)
     if code < 0:
         # The runtime was killed, perhaps not its container.
         runtime.delete(sandbox_id)
         code = 128 - code
     if not keep:
-        discard(store, path)
+        discard(path, gone)
+    posix.close(facts_fd)
     return code
 
 
@@ -88,15 +97,12 @@ def place(store: str, path: str, base: Base, config: Json, facts: Json) -> int:
         fcntl.flock(lock_fd, fcntl.LOCK_SH)
         work = f"{store}/work/run.{posix.urandom(8).hex()}"
         posix.mkdir(work, 0o700)
-        flags = posix.O_RDWR | posix.O_CREAT | posix.O_CLOEXEC
-        holder_fd = posix.open(f"{work}/lock", flags, 0o600)
-        fcntl.flock(holder_fd, fcntl.LOCK_EX)
         try:
-            bundle.fill(work, base, config, facts)
+            facts_fd = bundle.fill(work, base, config, facts)
+            fcntl.flock(facts_fd, fcntl.LOCK_EX)
             posix.rename(work, path)
         except BaseException as error:
             _remove(work)
-            posix.close(holder_fd)
             if isinstance(error, FileNotFoundError):
                 raise NotFoundError(
                     "the image is being removed", where=base.reference, hint="pull it again"
@@ -110,17 +116,22 @@ def place(store: str, path: str, base: Base, config: Json, facts: Json) -> int:
             raise
     finally:
         posix.close(lock_fd)
-    return holder_fd
+    return facts_fd
 
 
-def wait_for(runtime: Runtime, words: list[str]) -> int:
+def wait_for(
+    runtime: Runtime, words: list[str], meanwhile: Callable[[int], None] | None = None
+) -> int:
     """Run the runtime in front; return its exit code, or the negative signal that killed it.
 
     Signals that somebody sends to us go on to it; nothing is lost, as all wait to be fetched.
+    meanwhile: called with the runtime's pidfd when it has been started.
     """
     mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, _ALL)
     pid = runtime.spawn(words, mask=mask)
     pidfd = posix.pidfd_open(pid)
+    if meanwhile is not None:
+        meanwhile(pidfd)
     while True:
         signal = _signal.sigwaitinfo(_ALL)
         if signal.si_signo != _signal.SIGCHLD:
@@ -146,43 +157,71 @@ def _leave_running(store: str, runtime: Runtime, path: str, sandbox_id: str) -> 
     _, status = posix.waitpid(pid, 0)
     if status:
         said = posix.pread(log_fd, 4096, 0).decode(errors="backslashreplace")
-        discard(store, path)
+        gone = f"{store}/work/gone.{posix.urandom(8).hex()}"
+        discard(path, gone)
+        _remove(gone)
         raise failed(("run", sandbox_id), said)
     posix.close(null_fd)
     posix.close(log_fd)
     return 0
 
 
-def discard(store: str, path: str) -> None:
-    """Take a bundle out of its place now, and remove it when nobody waits any more.
-
-    Removing a directory takes up to 4 ms on a disk; moving it takes 12 us. What a kill leaves is
-    a workplace without holder.
-    """
-    gone = f"{store}/work/gone.{posix.urandom(8).hex()}"
+def discard(path: str, gone: str) -> None:
+    """Take a bundle out of its place, in one step: `gone` is in the store's work."""
     try:
         posix.rename(path, gone)
     except FileNotFoundError:
         # Somebody has destroyed it meanwhile.
         return
-    if posix.fork() == 0:
-        try:
-            _become_nobodys()
-            # Waits for our end, so as not to compete with it; and says that somebody is at it.
-            lock_fd = posix.open(f"{gone}/lock", posix.O_RDWR | posix.O_CREAT, 0o600)
+
+
+def _end_with(
+    store: str, path: str, gone: str, pidfd: int, runtime: Runtime, sandbox_id: str
+) -> None:
+    """Fork a process that removes the bundle when we have ended, killed or not.
+
+    Removing directories takes milliseconds on a disk: nobody is to wait for that. The fork itself
+    costs nothing, as we are idle while the runtime starts.
+    """
+    if posix.fork():
+        return
+    try:
+        _become_nobodys(pidfd)
+        facts_fd = posix.open(f"{path}/{bundle.FACTS}", posix.O_RDWR)
+        # A file description of its own: this waits for the end of our parent.
+        fcntl.flock(facts_fd, fcntl.LOCK_EX)
+        if not _is_same(f"{gone}/{bundle.FACTS}", facts_fd):
+            # The parent was killed; the runtime may still wait for its container, or may not.
+            select.select([pidfd], [], [])
+            lock_fd = posix.open(f"{store}/lock", posix.O_RDWR | posix.O_CREAT, 0o600)
+            # Nobody makes another sandbox of this name now.
             fcntl.flock(lock_fd, fcntl.LOCK_EX)
-            _remove(gone)
-        finally:
-            posix._exit(0)  # pyright: ignore[reportPrivateUsage]
+            if not _is_same(f"{path}/{bundle.FACTS}", facts_fd):
+                return
+            runtime.delete(sandbox_id)
+            discard(path, gone)
+            posix.close(lock_fd)
+        _remove(gone)
+    finally:
+        posix._exit(0)  # pyright: ignore[reportPrivateUsage]
 
 
-def _become_nobodys() -> None:
+def _become_nobodys(kept_fd: int) -> None:
     """Let go of the terminal, and of pipes that somebody reads to their end."""
     posix.setsid()
     null_fd = posix.open("/dev/null", posix.O_RDWR)
     for number in range(3):
         posix.dup2(null_fd, number)
-    posix.closerange(3, 1 << 20)
+    posix.closerange(3, kept_fd)
+    posix.closerange(kept_fd + 1, 1 << 20)
+
+
+def _is_same(path: str, fd: int) -> bool:
+    try:
+        found = posix.stat(path)
+    except FileNotFoundError:
+        return False
+    return (found.st_dev, found.st_ino) == (posix.fstat(fd).st_dev, posix.fstat(fd).st_ino)
 
 
 def _remove(path: str) -> None:

@@ -22,7 +22,6 @@ def main(library: str, runtime: str, words: list[str]) -> NoReturn:
 
     library: where our modules are. runtime: the program aisbx-runtime.
     """
-    gc.disable()
     code = _run_quickly(library, runtime, words)
     if code is not None:
         # Not exit(): nothing is buffered, and the interpreter's own end takes 2 ms.

@@ -14,7 +14,7 @@ import subprocess
 from aisbx_runtime.sandbox.images import layout
 from aisbx_runtime.sandbox.images.cache import rootfs_of
 from aisbx_runtime.sandbox.images.names import normalised
-from aisbx_runtime.sandbox.images.pull import name_image, pull
+from aisbx_runtime.sandbox.images.pull import pull
 from aisbx_runtime.sandbox.progress import Silence
 from aisbx_runtime.sandbox.store import Store
 from integration.bundle import DIRECTORIES, Template
@@ -67,7 +67,7 @@ class Images:
         normal = normalised(name)
         image = pull(self.store, f"oci:{made}:x", Silence())
         with layout.unnamed(self.store):
-            name_image(self.store, normal, image)
+            layout.add_image(self.store, normal, image.digest, image.size)
         rootfs_of(self.store, name, Silence())
         layout.remove_name(self.store, f"oci:{made}:x")
         shutil.rmtree(work)

@@ -279,8 +279,9 @@ def test_kills_at_any_moment_leave_what_the_next_can_use(aisbx):
         time.sleep(step * 0.004)
         process.kill()
         process.wait()
-        if aisbx.sandboxes():
-            aisbx("destroy", "n").ok()
+        # Where it came to a container, somebody removes it already.
+        done = aisbx("destroy", "n")
+        assert done.code == 0 or "there is no sandbox" in done.err
 
         assert aisbx("run", "--name", "n", "busybox").ok().out == "default\n"
     aisbx.store.sweep()

@@ -15,7 +15,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aisbx_runtime.sandbox.defaults import Json
     from aisbx_runtime.sandbox.images.unpack import Rootfs
     from aisbx_runtime.sandbox.progress import Progress
     from aisbx_runtime.sandbox.store import Store
@@ -46,13 +45,14 @@ def base_on(
     found = prepared.load(library, store.path, rootfs.key, name)
     if found is not None:
         return found
-    made = converted(rootfs.config.document, rootfs.path, seccomp(library))
+    made = converted(rootfs.config.document, rootfs.path)
     if made.left_out:
         names = ", ".join(sorted(made.left_out))
         tell(f"labels of the image that became no annotation, as runtimes may obey them: {names}")
     base = Base(
         rootfs=rootfs.path, key=rootfs.key, reference=name, digest=rootfs.digest,
-        config=made.config, entrypoint=made.entrypoint, cmd=made.cmd, volumes=made.volumes,
+        config=made.config, seccomp=seccomp(library), entrypoint=made.entrypoint, cmd=made.cmd,
+        volumes=made.volumes,
     )  # fmt: skip
     try:
         with store.shared():
@@ -64,8 +64,7 @@ def base_on(
     return base
 
 
-def seccomp(library: str) -> Json:
-    """Return the list of system calls that sandboxes may make."""
+def seccomp(library: str) -> str:
+    """Return the list of system calls that sandboxes may make, as JSON."""
     with open(f"{library}/{SECCOMP}", encoding="utf-8") as file:
-        found: Json = json.load(file)
-    return found
+        return json.dumps(json.load(file))

@@ -55,10 +55,10 @@ class Converted:
         self.left_out: list[str] = []
 
 
-def converted(image: Document, rootfs: str, seccomp: Json) -> Converted:
+def converted(image: Document, rootfs: str) -> Converted:
     """Return what the image's config asks for, on top of our defaults. Raises InputError."""
     asked = _wishes(image)
-    config = defaults.config(seccomp)
+    config = defaults.config()
     process = section(config, "process")
     process["env"] = list(_env(asked.at("Env")))
     process["cwd"] = _working_directory(asked.at("WorkingDir"))

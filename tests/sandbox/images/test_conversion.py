@@ -11,6 +11,7 @@ import referencing
 
 from aisbx_runtime.sandbox import bundle
 from aisbx_runtime.sandbox.errors import InputError
+from aisbx_runtime.sandbox.images.base import seccomp
 from aisbx_runtime.sandbox.images.conversion import converted, stop_signal_of
 from aisbx_runtime.sandbox.images.document import parsed
 from aisbx_runtime.sandbox.options import SHAPE, Request, defaults
@@ -33,9 +34,7 @@ def convert(rootfs):
         document = {"os": "linux", "architecture": "amd64", **outer}
         if config is not None:
             document["config"] = config
-        with open(f"{ROOT}/profiles/seccomp/default.json", encoding="utf-8") as file:
-            seccomp = json.load(file)
-        return converted(parsed(json.dumps(document).encode(), "config"), str(rootfs), seccomp)
+        return converted(parsed(json.dumps(document).encode(), "config"), str(rootfs))
 
     return of
 
@@ -47,7 +46,7 @@ def bundled(convert, rootfs):
     def of(config=None, command=(), shape=None, **values):
         found = convert(config)
         base = bundle.Base(
-            rootfs=str(rootfs), key="k", reference="r", digest="d", config=found.config,
+            rootfs=str(rootfs), key="k", reference="r", digest="d", config=found.config, seccomp="",
             entrypoint=found.entrypoint, cmd=found.cmd, volumes=found.volumes,
         )  # fmt: skip
         request = Request("r", list(command), {**defaults(SHAPE), **values})
@@ -69,9 +68,8 @@ def test_the_result_is_a_config_json(bundled):
             )
         registry = registry.with_resource(name, resource)
     schema = registry.contents("config-schema.json")
-    jsonschema.Draft4Validator(schema, registry=registry).validate(
-        json.loads(bundle.text_of(config))
-    )
+    text = bundle.config_text(config, seccomp(ROOT))
+    jsonschema.Draft4Validator(schema, registry=registry).validate(json.loads(text))
 
 
 def test_variables_are_kept_word_for_word(bundled):
