@@ -90,10 +90,13 @@ def overlay_works(top: str) -> bool:
 @pytest.fixture(scope="session")
 def image_tar(scratch: str, template: Template) -> str:
     """The busybox rootfs as a tar archive, to import."""
+    path = f"{scratch}/image.tar"
+    if os.path.exists(path):
+        # Made for another directory of tests, whose conftest has these fixtures as well.
+        return path
     rootfs = f"{scratch}/image"
     os.mkdir(rootfs)
     template.fill(rootfs)
-    path = f"{scratch}/image.tar"
     with tarfile.open(path, "w") as archive:
         archive.add(rootfs, arcname=".")
     return path
@@ -103,6 +106,9 @@ def image_tar(scratch: str, template: Template) -> str:
 def containers_etc(scratch: str, program: str) -> str:
     """A private /etc/containers, with the drop-in that `make install` writes."""
     top = f"{scratch}/containers"
+    if os.path.exists(top):
+        # As above.
+        return top
     os.mkdir(top)
     os.makedirs("/etc/containers", exist_ok=True)
     host.mount("tmpfs", "/etc/containers", "tmpfs")

@@ -1,7 +1,7 @@
 """Every command: where it lives and its line of `--help`. Only what is called is imported.
 
 `image pull` lives in `cli/image/pull.py`, which defines `command` by `call.command(...)`.
-Their places, when they come: init, export, create, profile, mcp, metrics.
+Their places, when they come: create, profile, mcp, metrics.
 """
 
 from __future__ import annotations
@@ -18,9 +18,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "ls": ("ls", "list the sandboxes"),
     "logs": ("logs", "print what a detached sandbox has written"),
     "destroy": ("destroy", "end sandboxes and remove what they changed"),
+    "init": ("init", "make an image of a directory or an archive"),
+    "export": ("export", "write the files of a sandbox, snapshot or image as a tar"),
     "image pull": ("image.pull", "bring an image into the store and unpack it"),
     "image ls": ("image.ls", "list the images of the store"),
     "image inspect": ("image.inspect", "print what is known of an image"),
+    "image pack": ("image.pack", "make an image of what a sandbox or snapshot changed"),
+    "image push": ("image.push", "copy an image to a registry or another place"),
     "image rm": ("image.rm", "remove images, and what nobody uses then"),
     "image gc": ("image.gc", "remove what nothing refers to"),
     "bundle create": ("bundle.create", "make a bundle on a cached image"),

@@ -58,12 +58,12 @@ def import_directory(
         told.step(f"reading {path}")
         entries = [_plain(entry) for entry in walk(directory_fd, _own_ids())]
         entries = [entry for entry in entries if entry.kind != "whiteout"]
-        told.step(f"packing {path}", sum(one.size for one in entries if one.kind == "file"))
+        advance = layer.step(told, f"packing {path}", entries)
 
         def made(file: BinaryIO, place: Place) -> layer.Layer:
             del place
             return layer.write(
-                entries, lambda entry: contents.opened(directory_fd, entry), file, told.advance
+                entries, lambda entry: contents.opened(directory_fd, entry), file, advance
             )
 
         return _imported(store, name, made, told)

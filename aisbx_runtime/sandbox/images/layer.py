@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import BinaryIO
 
+    from aisbx_runtime.sandbox.progress import Progress
     from aisbx_runtime.sandbox.tree import Entry
 
 WHITEOUT = ".wh."
@@ -43,6 +44,14 @@ class Layer:
     size_bytes: int
     newest_ns: int | None
     sockets: int
+
+
+def step(progress: Progress, what: str, entries: Iterable[Entry]) -> Callable[[int], None]:
+    """Begin a step in which an archive of entries is made; return who is told of its bytes."""
+    total_bytes = sum(entry.size for entry in entries if entry.kind == "file")
+    progress.step(what, total_bytes)
+    # Headers are no part of the total.
+    return lambda done_bytes: progress.advance(min(done_bytes, total_bytes))
 
 
 def write(

@@ -85,12 +85,11 @@ def pack(
     name = normalised(reference)
     told = progress or Silence()
     entries = list(entries)
-    total_bytes = sum(entry.size for entry in entries if entry.kind == "file")
-    told.step("packing what changed", total_bytes)
+    advance = layer.step(told, "packing what changed", entries)
     with layout.unnamed(store), store.workplace("pack") as place, full_disk(store):
         _check_layers(store, base)
         made = put_layer(
-            store, place, lambda file: layer.write(entries, open_content, file, told.advance)
+            store, place, lambda file: layer.write(entries, open_content, file, advance)
         )
         added = Descriptor(GZIP_LAYER, made.digest, made.size_bytes)
         image = put_image(

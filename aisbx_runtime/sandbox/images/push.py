@@ -48,6 +48,18 @@ def names_a_place(reference: str) -> bool:
     return transport != "docker" or rest.startswith("//")
 
 
+def check_place(target: str) -> str:
+    """Return a place as `normalised` writes it. Raises InputError, HostError without skopeo."""
+    tools.need("skopeo", "setpriv")
+    if not names_a_place(target):
+        raise InputError(
+            "an image is pushed to a place, and this is a name",
+            where=target,
+            hint=f"write docker://REGISTRY/{target}, or oci:DIRECTORY:TAG (skopeo(1))",
+        )
+    return normalised(target)
+
+
 def push(
     store: Store,
     name: str,
@@ -63,14 +75,7 @@ def push(
     Raises NotFoundError for an image that is not there, InputError for a target that is no place,
     HostError where skopeo is missing, SandboxError with what it said where it fails.
     """
-    tools.need("skopeo", "setpriv")
-    if not names_a_place(target):
-        raise InputError(
-            "an image is pushed to a place, and this is a name",
-            where=target,
-            hint=f"write docker://REGISTRY/{target}, or oci:DIRECTORY:TAG (skopeo(1))",
-        )
-    place_name = normalised(target)
+    place_name = check_place(target)
     found = layout.find(store, normalised(name))
     told = progress or Silence()
     # gc must not take the blobs away while skopeo reads them, whatever becomes of the name.

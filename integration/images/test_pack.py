@@ -1,0 +1,282 @@
+"""What a sandbox changed becomes an image, in which every engine sees the same files."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+import threading
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from aisbx_runtime.sandbox.images import layout
+from aisbx_runtime.sandbox.store import Store
+from integration import host
+from integration.images import packing
+from integration.images.registry import PASSWORD, USER, running
+from integration.sandbox.conftest import Aisbx
+from tests.sandbox.images.schemas import errors
+from tests.schema import check_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from integration.engines.podman import Podman
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[str]:
+    """A directory on a disk: what lies on a tmpfs has no extended attributes for users."""
+    reason = host.lacks_program("umoci", "skopeo", "busybox", "cc")
+    if reason:
+        pytest.skip(reason)
+    with tempfile.TemporaryDirectory(prefix=f"aisbx-{host.MARK}-", dir="/var/tmp") as path:
+        os.chmod(path, 0o755)
+        yield path
+
+
+@pytest.fixture(scope="module")
+def everything(place, scratch, template) -> Aisbx:
+    """A store with the image `base`, which has a bit of everything."""
+    tree = f"{scratch}/tree"
+    source = os.path.join(os.path.dirname(packing.__file__), "../probes/tree.c")
+    subprocess.run(["cc", "-static", "-O1", "-Wall", "-o", tree, source], check=True)
+    packing.base_rootfs(f"{place}/base", template, tree)
+    made = Aisbx(SimpleNamespace(store=Store.open(f"{place}/store")))
+    made("init", "--rootfs", f"{place}/base", "base").ok()
+    return made
+
+
+@pytest.fixture
+def aisbx(everything) -> Iterator[Aisbx]:
+    yield everything
+    for name in everything.sandboxes():
+        everything("destroy", name).ok()
+    everything.wait_clean()
+
+
+@pytest.fixture
+def changed(aisbx) -> list[str]:
+    """A sandbox `c` that runs, and has changed everything; return what is seen in it."""
+    up(aisbx, "c", packing.CHANGES)
+    return seen_in(aisbx, "c")
+
+
+def up(aisbx, name, script="", image="base"):
+    aisbx("run", "--detach", "--name", name, image, "--", "/bin/sleep", "1000").ok()
+    aisbx("exec", name, "--", "/bin/sh", "-c", script or "true").ok()
+
+
+def seen_in(aisbx, name):
+    return packing.files_of(aisbx("exec", name, "--", "/bin/sh", "-c", packing.LIST).ok().out)
+
+
+def seen_on(aisbx, image):
+    return packing.files_of(aisbx.sh(packing.LIST, image=image).ok().out)
+
+
+def packed(aisbx, *words):
+    """Pack, and return what it says."""
+    result = json.loads(aisbx("--json", "image", "pack", *words).ok().out)
+    check_json("image-pack", result)
+    return result
+
+
+def test_a_sandbox_on_the_packed_image_sees_the_same_files(aisbx, changed):
+    packed(aisbx, "c", "same")
+
+    assert "srv/opaque/new" in "\n".join(changed)
+    assert changed == seen_on(aisbx, "same")
+
+
+def test_podman_sees_the_same_files(aisbx, changed, podman: Podman):
+    packed(aisbx, "c", "containers-storage:localhost/same:1")
+    words = ["--pull", "never", "--no-hosts", "localhost/same:1", "sh", "-c", packing.LIST]
+    found = packing.files_of(podman.run(*words).ok().out)
+    if host.lacks_user_xattrs(podman.environment["TMPDIR"]):
+        changed = packing.without_user_xattrs(changed)
+
+    # containers/storage gives every root directory the mode 0555.
+    assert changed[1:] == found[1:]
+
+
+def test_the_sandbox_still_runs_and_may_go_on(aisbx, changed):
+    packed(aisbx, "c", "then")
+    aisbx("exec", "c", "--", "/bin/sh", "-c", "echo later >/srv/later").ok()
+
+    assert "srv/later" not in "\n".join(seen_on(aisbx, "then"))
+    assert "c" in aisbx("ls").ok().out
+    assert "running" in aisbx("ls").ok().out
+
+
+def test_packing_twice_gives_one_digest_and_leaves_no_snapshot(aisbx, changed):
+    one = packed(aisbx, "c", "one")
+    two = packed(aisbx, "c", "two")
+
+    assert (one["digest"], one["snapshot"]) == (two["digest"], two["snapshot"])
+    assert os.listdir(aisbx.store.place("snapshots/trees")) == []
+
+
+def test_a_stopped_sandbox_is_packed_as_well(aisbx):
+    aisbx("run", "--keep", "--name", "s", "base", "--", "/bin/sh", "-c", "echo x >/new").ok()
+    packed(aisbx, "s", "stopped")
+
+    assert aisbx.sh("cat /new", image="stopped").out == "x\n"
+
+
+def test_an_image_on_a_packed_one_has_both(aisbx):
+    up(aisbx, "a", "echo a >/a; rm -r /srv/merged")
+    packed(aisbx, "a", "first")
+    up(aisbx, "b", "echo b >/b; rm /a; mkdir /srv/merged", image="first")
+    made = packed(aisbx, "b", "second")
+
+    assert aisbx.sh("cat /b; ls -d /a; ls /srv/merged", image="second").out == "b\n"
+    assert len(layout.manifest(aisbx.store, made["digest"]).layers) == 3
+
+
+def test_the_documents_are_as_the_image_spec_wants_them(aisbx, changed):
+    made = packed(aisbx, "c", "documents")
+    manifest = json.loads(layout.read_blob(aisbx.store, made["digest"]))
+    config = json.loads(layout.read_blob(aisbx.store, manifest["config"]["digest"]))
+
+    assert errors("image-manifest", manifest) == []
+    assert errors("config", config) == []
+    assert manifest["annotations"] == {
+        "org.opencontainers.image.base.name": "docker.io/library/base:latest",
+        "org.opencontainers.image.base.digest": made["base_digest"],
+        "dev.aisbx.snapshot": made["snapshot"],
+    }
+
+
+def test_the_base_may_be_removed_while_the_sandbox_is_there(aisbx, place):
+    aisbx("init", "--rootfs", f"{place}/base", "other").ok()
+    up(aisbx, "c", "echo x >/new", image="other")
+    aisbx("image", "rm", "other").ok()
+    aisbx("image", "gc").ok()
+    packed(aisbx, "c", "orphan")
+
+    assert aisbx.sh("cat /new", image="orphan").out == "x\n"
+
+
+def test_a_name_that_only_means_a_removal_is_refused(aisbx):
+    up(aisbx, "c", "touch /srv/.wh.kept")
+    done = aisbx("image", "pack", "c", "refused")
+
+    assert done.code == 1
+    assert done.err.splitlines()[-2:] == [
+        (
+            "aisbx: image pack: an image cannot carry a file of this name (/srv/.wh.kept): "
+            "a name that begins with .wh. stands for a file that was removed"
+        ),
+        "  hint: rename or remove it",
+    ]
+    assert "refused" not in aisbx("image", "ls").ok().out
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (("image", "pack", "nobody", "x"), "neither a sandbox nor a snapshot 'nobody'"),
+        (("image", "pack", "c", "UPPER"), "no name of an image"),
+        (("image", "pack", "c", "nowhere://x"), "there is no transport 'nowhere'"),
+        (("image", "push", "nothing", "oci:/tmp/x:y"), "there is no such image"),
+        (("image", "push", "base", "name"), "this is a name"),
+        (("init", "--rootfs", "/nonexistent", "x"), "no such directory or archive"),
+        (("export", "c", "-o", "/nonexistent/x"), "cannot write the archive"),
+    ],
+)
+def test_what_cannot_be_is_said(aisbx, words, what):
+    up(aisbx, "c")
+    done = aisbx("--json", *words)
+    said = json.loads(done.err.splitlines()[-1])
+    check_json("error", said)
+
+    assert done.code == 1
+    assert what in said["error"]["what"] + said["error"]["why"]
+
+
+def test_a_registry_gets_it_and_gives_it_back(aisbx, changed, scratch):
+    with running(f"{scratch}/pack-registry", tls=True, login=True) as registry:
+        place = f"docker://{registry.host}/some/where:1"
+        options = ("--cert-dir", registry.certificates, "--user", f"{USER}:{PASSWORD}")
+        made = packed(aisbx, "c", place, *options)
+        wrong = aisbx("image", "push", place, "--cert-dir", registry.certificates,
+                      "--user", f"{USER}:wrong")  # fmt: skip
+        aisbx("image", "rm", place).ok()
+        pulled = json.loads(aisbx("--json", "image", "pull", place, *options).ok().out)
+
+    assert made["pushed"]
+    assert made["digest"] == pulled["digest"]
+    assert changed == seen_on(aisbx, place)
+    assert wrong.code == 1
+    assert "cannot push the image" in wrong.err
+    assert "wrong" not in wrong.err.replace("unauthorized", "")
+
+
+def test_push_says_where_to(aisbx, place):
+    target = f"oci:{place}/pushed:tag"
+    done = aisbx("--json", "image", "push", "base", target)
+    result = json.loads(done.ok().out)
+    check_json("image-push", result)
+    lines = [json.loads(line) for line in done.err.splitlines()]
+    for line in lines:
+        check_json("progress", line)
+
+    assert result["place"] == target
+    assert lines[-1]["progress"]["done_bytes"] == lines[-1]["progress"]["total_bytes"] > 0
+
+
+@pytest.mark.parametrize("what", ["sandbox", "image"])
+def test_an_export_has_all_files(aisbx, changed, place, what):
+    if what == "image":
+        packed(aisbx, "c", "exported")
+    path = f"{place}/{what}.tar"
+    argument = "c" if what == "sandbox" else "exported"
+    result = json.loads(aisbx("--json", "export", argument, "--output", path).ok().out)
+    check_json("export", result)
+    directory = f"{place}/{what}-exported"
+    os.mkdir(directory)
+    words = ["tar", "--xattrs", "--xattrs-include=*", "--numeric-owner", "-C", directory]
+    subprocess.run([*words, "-xpf", path], check=True, capture_output=True)
+
+    assert changed == packing.seen(directory)
+    assert result["bytes"] == os.path.getsize(path)
+    assert os.stat(path).st_mode & 0o777 == 0o600
+
+
+def test_an_export_comes_back(aisbx, changed, place):
+    path = f"{place}/back.tar"
+    with open(path, "wb") as out:
+        aisbx("export", "c", stdout=out).ok()
+    result = json.loads(aisbx("--json", "init", "--rootfs", path).ok().out)
+    check_json("init", result)
+
+    assert result["name"] == "docker://docker.io/library/back:latest"
+    assert changed == seen_on(aisbx, "back")
+
+
+def test_a_kill_at_any_time_is_made_good_by_the_same_command(aisbx):
+    up(aisbx, "k", "head -c 2000000 /dev/urandom >/big")
+    words = [aisbx.program, "image", "pack", "k", "killed"]
+    digests = set()
+    killed = 0
+    for tenths in range(7):
+        process = subprocess.Popen(
+            words, env=aisbx.environment, stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        timer = threading.Timer(0.1 * (tenths + 1), process.kill)
+        timer.start()
+        killed += process.wait() != 0
+        timer.cancel()
+        digests.add(packed(aisbx, "k", "killed")["digest"])
+
+        assert "running" in aisbx("ls").ok().out
+
+    assert len(digests) == 1
+    assert killed > 2
+    aisbx("image", "gc").ok()
+    assert aisbx.sh("wc -c </big", image="killed").out.strip() == "2000000"
