@@ -158,7 +158,7 @@ FILL = "head -c 24000000 /dev/zero >/shared/file && sync && echo ready && exec s
 
 
 @needs.controllers("memory")
-def test_what_does_not_fit_into_memory_is_swapped(runtime, bundle, swap):
+def test_what_does_not_fit_into_memory_is_swapped(swap, runtime, bundle):
     bundle.mount("/shared", "tmpfs", "tmpfs").resources(
         memory={"limit": 16 * MEBI, "swap": 48 * MEBI}
     )
@@ -171,7 +171,7 @@ def test_what_does_not_fit_into_memory_is_swapped(runtime, bundle, swap):
 
 @needs.controllers("memory")
 @pytest.mark.parametrize("swap_mebi", [16, 20])
-def test_no_more_is_swapped_than_the_limit_allows(runtime, bundle, swap, swap_mebi):
+def test_no_more_is_swapped_than_the_limit_allows(swap, runtime, bundle, swap_mebi):
     # 24 MB need 8 MiB of swap: there are none, or 4.
     bundle.mount("/shared", "tmpfs", "tmpfs").resources(
         memory={"limit": 16 * MEBI, "swap": swap_mebi * MEBI}
