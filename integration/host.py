@@ -274,7 +274,8 @@ def lacks_systemd() -> str:
 
 def lacks_guest() -> str:
     """Return why this machine's own services may not be stopped by a test, or ""."""
-    ours = OUTER_RUN and os.path.exists(f"/proc/self/fd/{OUTER_RUN[0]}/lab/settings")
+    of_lab = f"/proc/self/fd/{OUTER_RUN[0]}/lab" if OUTER_RUN else "/missing"
+    ours = os.path.exists(f"{of_lab}/settings") and not os.path.exists(f"{of_lab}/own-kernel")
     return "" if ours else "this is no guest of the lab, whose services may be stopped"
 
 

@@ -1,13 +1,14 @@
 """Run commands and tests on a host with unified cgroup v2, with or without systemd (root).
 
-    python3 -m integration.lab run [--guest host|systemd|old] -- COMMAND...
-    python3 -m integration.lab test [--guest host|systemd|old] [--stage NAME] [-- PYTEST WORDS...]
+    python3 -m integration.lab run [--guest NAME] -- COMMAND...
+    python3 -m integration.lab test [--guest NAME] [--stage NAME] [-- PYTEST WORDS...]
     python3 -m integration.lab shell | build | clean
 
 Guest `host` is this machine's own root under another kernel, `old` the same under one of Debian's
 oldest (its system calls are caught slowly: 5 times the time), `systemd` a Debian with the newest
-engines. Both see the checkout at its own path. What they write goes to their memory, except below
-the directories of --write.
+engines, `own` that Debian in namespaces on this host's kernel, where criu works. All see the
+checkout at its own path. What they write goes to their memory, except below the directories of
+--write.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def start(options: argparse.Namespace, words: list[str]) -> int:
         environment=machine.environment(options.env),
         memory_mb=options.memory,
         timeout_s=options.timeout,
-        build=options.guest == "systemd" if options.build is None else options.build,
+        build=options.guest in machine.WITH_SYSTEMD if options.build is None else options.build,
     ) as made:
         return guest.run(made, words, terminal.Terminal() if on_terminal else terminal.Pipe())
 

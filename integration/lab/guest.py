@@ -18,11 +18,11 @@ import sys
 import time
 from dataclasses import dataclass, field
 
-from integration.lab import cache, kernel, terminal
+from integration.lab import cache, kernel, own, terminal
 from integration.runtime import PATH
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-SCRIPTS = ("init", "setup", "job")
+SCRIPTS = ("init", "setup", "job", "own")
 TIMED_OUT, NO_GUEST = 124, 125  # as timeout(1) and env(1) say it
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 DISK_BYTES = 16 << 30  # sparse
@@ -32,7 +32,7 @@ DISK_BYTES = 16 << 30  # sparse
 class Guest:
     """What one guest is made of. Paths are the host's, and absolute."""
 
-    kernel: str  # a directory with `linux`, and `lib` where that brings a C library and modules
+    kernel: str  # a directory with `linux`, and `lib` where that brings a C library; "": the host's
     root: str
     systemd: bool
     checkout: str
@@ -52,7 +52,7 @@ def assignments(values: dict[str, str]) -> str:
 
 def settings(guest: Guest, run: str, line: terminal.Pipe) -> str:
     """Return what the scripts of the guest read first."""
-    modules, first = kernel.modules(guest.kernel)
+    modules, first = kernel.modules(guest.kernel) if guest.kernel else ("", "")
     return assignments(
         {
             "LAB_RUN": run,
@@ -134,6 +134,8 @@ def prepare(guest: Guest, run: str, words: list[str], line: terminal.Pipe) -> No
     for name, text in texts.items():
         with open(f"{run}/{name}", "w", encoding="utf-8") as file:
             file.write(text)
+    if not guest.kernel:
+        return
     with open(f"{run}/disk", "wb") as file:
         file.truncate(DISK_BYTES)
     features = "^has_journal,^metadata_csum"
@@ -157,12 +159,18 @@ def run(guest: Guest, words: list[str], line: terminal.Pipe) -> int:
         directory = stack.enter_context(cache.run_directory())
         prepare(guest, directory, words, line)
         # Bound to one processor a guest is twice as fast: its parts hand over all the time.
-        processor = stack.enter_context(cache.cpu()) if guest.processors == 1 else None
+        alone = guest.kernel and guest.processors == 1
+        processor = stack.enter_context(cache.cpu()) if alone else None
         stack.enter_context(line)
+        if guest.kernel:
+            start = start_words(guest, directory, line.channel)
+        else:
+            group = stack.enter_context(own.cgroup(directory))
+            start = own.start_words(directory, group, line.guest_fd)
         console = stack.enter_context(open(f"{directory}/console", "w+b"))
         process = subprocess.Popen(
-            start_words(guest, directory, line.channel),
-            cwd=guest.kernel,
+            start,
+            cwd=guest.kernel or "/",
             stdin=subprocess.DEVNULL,
             stdout=console,
             stderr=console,

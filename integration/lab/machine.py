@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from integration import host
-from integration.lab import cache, full_kernel, kernel, root
+from integration.lab import cache, full_kernel, kernel, own, root
 from integration.lab.guest import Guest
 from integration.runtime import PATH
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-GUESTS = ("host", "systemd", "old")
+GUESTS = ("host", "systemd", "old", "own")
+WITH_SYSTEMD = ("systemd", "own")  # the Debian with the newest engines
 KERNELS = ("debian", "full")
 
 
@@ -32,7 +33,8 @@ def environment(words: list[str]) -> dict[str, str]:
 
 def lacks(name: str) -> str:
     """Return why this guest cannot be started here, or ""."""
-    return kernel.lacks() or (root.lacks() if name == "systemd" else "")
+    reason = own.lacks() if name == "own" else kernel.lacks()
+    return reason or (root.lacks() if name in WITH_SYSTEMD else "")
 
 
 @contextlib.contextmanager
@@ -50,8 +52,8 @@ def guest(name: str, kernel_name: str = "debian", **fields: Any) -> Iterator[Gue
             recipe = full_kernel.name(), full_kernel.build
         else:
             recipe = kernel.name(), kernel.build
-        made = stack.enter_context(cache.used(*recipe))
-        systemd = name == "systemd"
+        made = "" if name == "own" else stack.enter_context(cache.used(*recipe))
+        systemd = name in WITH_SYSTEMD
         top = stack.enter_context(cache.used(root.name(), root.build)) if systemd else "/"
         yield Guest(kernel=made, root=top, systemd=systemd, checkout=CHECKOUT, **fields)
 

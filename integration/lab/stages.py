@@ -46,6 +46,13 @@ OF_CGROUPS_V2 = tuple(
 OF_OLD_KERNELS = tuple(
     f"integration/lifecycle/test_{topic}.py" for topic in ("exec_birth", "paths", "run")
 )
+OF_CHECKPOINTS = (
+    "integration/systemd/test_scope_checkpoint.py",
+    "integration/engines/test_podman_checkpoint.py",
+    "integration/engines/test_containerd_checkpoint.py",
+    "integration/lifecycle/test_checkpoint.py",
+    "integration/lifecycle/test_checkpoint_contents.py",
+)
 OF_DOCKER = ("integration/engines/test_docker.py", "integration/engines/test_docker_systemd.py")
 STAGES = (
     Stage(name="lab", guest="", tests=("integration/lab",), timeout_s=400, mark="lab"),
@@ -78,6 +85,7 @@ STAGES = (
         runs="full",
     ),
     Stage(name="old-kernel", guest="old", tests=OF_OLD_KERNELS, timeout_s=900),
+    Stage(name="checkpoints", guest="own", tests=OF_CHECKPOINTS, timeout_s=900, runs="full"),
     Stage(name="docker", guest="systemd", tests=OF_DOCKER, timeout_s=1200, runs="full"),
 )
 NAMES = tuple(stage.name for stage in STAGES)
@@ -163,7 +171,7 @@ def run_in_guest(stage: Stage, runtime: dict[str, str], kernel: Kernel) -> tuple
     if reason:
         return NOT_HERE, reason
     line = terminal.Pipe()
-    systemd = stage.guest == "systemd"
+    systemd = stage.guest in machine.WITH_SYSTEMD
     # .venv is of this host's interpreter; the Debian brings its own pytest.
     python = "/usr/bin/python3" if systemd else sys.executable
     with machine.guest(

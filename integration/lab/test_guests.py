@@ -16,7 +16,11 @@ pytestmark = pytest.mark.lab
 START_S = 120  # ten times what it takes on a busy machine
 
 
-@pytest.fixture(params=["host", "systemd"], autouse=True)
+# `own` starts as `systemd` does, and is left to who changes it: AISBX_LAB_GUESTS=own.
+GUESTS = os.environ.get("AISBX_LAB_GUESTS", "host systemd").split()
+
+
+@pytest.fixture(params=GUESTS, autouse=True)
 def name(request) -> str:
     reason = machine.lacks(request.param)
     if reason:
@@ -40,12 +44,14 @@ def sh(name: str, script: str, *flags: str):
 
 def test_a_guest_has_unified_cgroups_with_their_controllers(name):
     script = "stat -fc %T /sys/fs/cgroup; grep -c ' cgroup ' /proc/mounts; "
-    done = sh(name, script + "cat /sys/fs/cgroup/cgroup.subtree_control; cat /proc/1/comm").ok()
+    done = sh(
+        name, script + "echo $(cat /sys/fs/cgroup/cgroup.subtree_control); cat /proc/1/comm"
+    ).ok()
     kind, of_v1, controllers, init = done.lines
 
     assert ("cgroup2fs", "0") == (kind, of_v1)
-    assert {"cpu", "io", "memory", "pids"} <= set(controllers.split())
-    assert (init == "systemd") == (name == "systemd")
+    assert name == "own" or {"cpu", "io", "memory", "pids"} <= set(controllers.split())
+    assert (init == "systemd") == (name != "host")
 
 
 def test_the_exit_status_and_the_output_come_through(name):
@@ -94,6 +100,8 @@ def test_the_end_of_the_caller_is_the_end_of_the_guest(name, expected_processes)
 
 
 def test_a_container_has_its_limit(name, bundle, program):
+    if name == "own":
+        pytest.skip("a hybrid host has no limit of memory in its unified cgroups")
     bundle.resources(memory={"limit": 32 << 20})
     bundle.mount("/sys/fs/cgroup", "cgroup", "cgroup", "ro")
     bundle.namespace("cgroup").script("cat /sys/fs/cgroup/memory.max").save()

@@ -11,7 +11,7 @@ import os
 import pytest
 
 from integration import criu, host
-from integration.checkpoints import QUIET, connected
+from integration.checkpoints import COUNTER, QUIET, connected
 from integration.differences import known_of_runc
 from integration.runtime import PATH
 
@@ -81,7 +81,9 @@ def test_init_of_a_restored_container_is_the_child_of_who_called(checkpoints):
 
 
 def test_restore_in_front_ends_with_the_exit_code_and_deletes(checkpoints):
-    container = checkpoints.started("until [ -e /tmp/go ]; do sleep 0.02; done; exit 7")
+    container = checkpoints.started(
+        COUNTER.replace("    pause", "    pause; [ ! -e /tmp/go ] || exit 7")
+    )
     checkpoints.checkpoint().ok()
     container.wait()
     checkpoints.bundle.file("tmp/go", "")

@@ -159,8 +159,8 @@ def rights(container):
 
 def test_the_session_keyring_is_not_the_callers(checkpoints, probe):
     shutil.copy(probe("keyring"), f"{checkpoints.bundle.rootfs}/bin/keyring")
-    ask = "[ ! -e /tmp/ask ] || { keyring >/tmp/keys.new; mv /tmp/keys.new /tmp/keys; }; sleep"
-    container = checkpoints.started(COUNTER.replace("sleep", ask))
+    ask = "[ ! -e /tmp/ask ] || { keyring >/tmp/keys.new; mv /tmp/keys.new /tmp/keys; }; pause"
+    container = checkpoints.started(COUNTER.replace("    pause", f"    {ask}"))
     checkpoints.checkpoint().ok()
     container.wait()
     checkpoints.restored()
@@ -302,7 +302,9 @@ def test_a_pipe_is_the_one_of_restore(checkpoints):
 def test_a_file_of_the_host_is_the_one_of_restore(checkpoints):
     path = f"{checkpoints.bundle.path}/out"
     with open(path, "a") as out:
-        container = checkpoints.started(COUNTER.replace("sleep", "echo $i; sleep"), stdout=out)
+        container = checkpoints.started(
+            COUNTER.replace("    pause", "    echo $i; pause"), stdout=out
+        )
     result = checkpoints.checkpoint()
     known_of_runc(checkpoints.runtime, "cannot dump a file of the host", seen=bool(result.code))
     result.ok()

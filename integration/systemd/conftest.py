@@ -20,7 +20,8 @@ class SystemdRuntime(Runtime):
     """A runtime whose cgroups systemd makes: the flag is given to create and run, as by podman."""
 
     def argv(self, *words: str) -> list[str]:
-        flags = ["--systemd-cgroup"] if words[0] in {"create", "run", "plan"} else []
+        makes = words[0] in {"create", "run", "plan"} or "restore" in words
+        flags = ["--systemd-cgroup"] if makes else []
         return [self.program, "--root", self.root, *flags, *words]
 
 
