@@ -34,6 +34,7 @@ _HELP = Flag(("help", "h"), BOOL, "print this help")
 _BUNDLE = Flag(("bundle", "b"), TEXT, "directory of config.json (default: the current one)")
 _CREATE = (
     _BUNDLE,
+    Flag(("config", "f"), TEXT, "file to read in place of the bundle's config.json"),
     Flag(("console-socket",), TEXT, "socket that receives the master end of the terminal"),
     Flag(("pid-file",), TEXT, "file to write the pid of container init to"),
     Flag(("no-pivot",), BOOL, "chroot instead of pivot_root, for an initramfs"),
@@ -99,7 +100,10 @@ COMMANDS = {
     ),
     "delete": Command(
         "delete", "ID", "delete a stopped container",
-        (Flag(("force", "f"), BOOL, "kill it first; an unknown id is fine"),),
+        (
+            Flag(("force", "f"), BOOL, "kill it first; an unknown id is fine"),
+            Flag(("regex", "r"), BOOL, "ID is a regular expression: delete all that match"),
+        ),
     ),
     "exec": Command(
         "exec", "ID [COMMAND ARG...]", "start one more process in a running container",
@@ -261,6 +265,7 @@ def _dispatch(options: Values, helper: int) -> int:
     if options.flag("help") or not options.words:
         report.out(usage())
         return 0 if options.flag("help") else 1
+    report.check_format(options)
     verb = options.words[0]
     if verb == "help":
         report.out(usage())

@@ -144,6 +144,10 @@ class StepError(Failure):
     """A step of the plan failed; everything made before it is undone."""
 
 
+class HookError(Failure):
+    """A hook failed; which of them ends what is in runtime.md, lifecycle."""
+
+
 class CommandError(Failure):
     """The user's command cannot be executed; the words are runc's, since engines match them."""
 

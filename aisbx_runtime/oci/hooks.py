@@ -11,7 +11,7 @@ import select
 import time
 
 from aisbx_runtime.oci import system as os
-from aisbx_runtime.oci.errors import Failure
+from aisbx_runtime.oci.errors import HookError
 from aisbx_runtime.oci.kernel.process import CLOSE_RANGE_CLOEXEC, MAX_FD, clone3, close_range
 from aisbx_runtime.oci.kernel.signal import SIGKILL, reap, send_signal
 
@@ -39,7 +39,7 @@ def run(
 
     `confine` is the last that its process calls before the hook's program.
     The environment is exactly the hook's: never the caller's, and never that of an image
-    (CVE-2025-23266). Raises Failure when it cannot start, exits not with 0, or takes too long.
+    (CVE-2025-23266). Raises HookError when it cannot start, exits not with 0, or takes too long.
     """
     state_read, state_write = os.pipe2(os.O_CLOEXEC)
     said_read, said_write = os.pipe2(os.O_CLOEXEC)
@@ -60,12 +60,12 @@ def run(
         os.close(said_read)
         os.close(pidfd)
     if said is None:
-        raise Failure(
+        raise HookError(
             f"{_FAILED}: {kind} {hook.path} took longer than its timeout of {hook.timeout} s",
             hint="raise hooks[].timeout, or see what the hook waits for",
         )
     if status:
-        raise Failure(f"{_FAILED}: {kind} {hook.path}", why=_why(status, said))
+        raise HookError(f"{_FAILED}: {kind} {hook.path}", why=_why(status, said))
 
 
 def _become(

@@ -10,6 +10,7 @@ import time
 
 from aisbx_runtime.oci import jsontext
 from aisbx_runtime.oci import system as os
+from aisbx_runtime.oci.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,6 +59,13 @@ def failed(failure: Failure, options: Values, subject: str) -> None:
         _write(2, f"{head}{line}\n")
     fields = {"where": failure.where, "hint": failure.hint}
     _log(options, "error", line, {name: text for name, text in fields.items() if text})
+
+
+def check_format(options: Values) -> None:
+    """Refuse a format of the log that there is not. Raises UsageError."""
+    word = options.text("log-format")
+    if word not in {"", "text", "json"}:
+        raise UsageError(f"--log-format {word}: no such format", hint="write text or json")
 
 
 def debug(options: Values, message: str) -> None:

@@ -277,3 +277,23 @@ def test_the_pid_file_is_replaced_as_a_whole(runtime, bundle):
     assert container.pid > 0
     assert os.stat(f"{bundle.path}/pid").st_ino != inode
     assert sorted(os.listdir(bundle.path)) == ["config.json", "pid", "rootfs"]
+
+
+def test_a_log_format_that_there_is_not_is_refused(runtime):
+    result = runtime("--log-format=xml", "list")
+
+    assert result.code != 0
+    assert "xml" in result.err
+
+
+@pytest.mark.parametrize("flag", ["--config", "-f"])
+def test_another_file_is_read_in_place_of_config_json(runtime, bundle, flag):
+    """crun's flag: the path starts at the working directory, root.path at the bundle."""
+    bundle.script("echo from the other").save()
+    other = f"{bundle.path}/other.json"
+    shutil.move(f"{bundle.path}/config.json", other)
+    runtime.made.append(bundle.id)
+    result = runtime("run", "--bundle", bundle.path, flag, os.path.relpath(other), bundle.id)
+    known_of_runc(runtime, "it has no --config", seen=result.code != 0)
+
+    assert result.ok().out == "from the other\n"

@@ -142,19 +142,25 @@ def test_without_a_hook_that_ran_a_failing_create_runs_none(runtime, bundle, not
     assert text_of(note) == ""
 
 
-def test_a_failing_start_container_hook_is_an_error_of_start(runtime, bundle):
+def test_a_failing_start_container_hook_is_an_error_of_start(runtime, bundle, note):
+    # runtime.md 1.3, lifecycle 7: continue at the step that destroys; the next one is poststop.
     bundle.hook("startContainer", "/bin/false")
+    bundle.hook("poststop", "/bin/sh", "-c", f"echo poststop >>{note}")
     container = runtime.create(bundle)
     result = container.verb("start")
     known_of_runc(runtime, "start takes the end of init for a start", seen=result.code == 0)
 
     assert result.code != 0
     assert "startContainer" in result.message
+    assert text_of(note) == "poststop\n"
+    assert runtime("state", bundle.id).code == 1
 
 
-def test_a_failing_poststart_hook_is_an_error_and_stops_the_container(runtime, bundle, note):
+def test_a_failing_poststart_hook_is_an_error_and_ends_the_container(runtime, bundle, note):
+    # runtime.md 1.3, lifecycle 9.
     bundle.hook("poststart", "/bin/false")
     bundle.hook("poststart", "/bin/sh", "-c", f"echo second >>{note}")
+    bundle.hook("poststop", "/bin/sh", "-c", f"echo poststop >>{note}")
     bundle.script("exec sleep 1000")
     result = runtime.try_create(bundle)
     known_of_runc(runtime, "poststart hooks run in create", seen=result.code != 0)
@@ -162,8 +168,18 @@ def test_a_failing_poststart_hook_is_an_error_and_stops_the_container(runtime, b
 
     assert result.code != 0
     assert "poststart" in result.message
-    assert '"stopped"' in runtime("state", bundle.id).out
-    assert text_of(note) == ""
+    assert text_of(note) == "poststop\n"
+    assert runtime("state", bundle.id).code == 1
+
+
+def test_run_leaves_nothing_when_a_poststart_hook_fails(runtime, bundle, note):
+    bundle.hook("poststart", "/bin/false")
+    bundle.hook("poststop", "/bin/sh", "-c", f"echo poststop >>{note}")
+    result = runtime.run(bundle, "exec sleep 1000")
+
+    assert result.code != 0
+    assert text_of(note) == "poststop\n"
+    assert runtime("state", bundle.id).code == 1
 
 
 def test_a_failing_poststop_hook_is_a_warning_in_the_log_and_the_rest_runs(runtime, bundle, note):

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from integration import needs
+from integration.differences import known_of_runc
 from integration.runtime import call
 
 
@@ -109,6 +110,14 @@ def test_the_table_of_ps_has_the_command(runtime, bundle):
     assert "PID" in head
     assert str(container.pid) in line.split()
     assert line.endswith("sleep 1000")
+
+
+def test_ps_lists_pids_where_there_is_no_ps(runtime, bundle):
+    container = runtime.started(bundle)
+    result = runtime("ps", bundle.id, env={"PATH": "/nonexistent"})
+    known_of_runc(runtime, "it needs ps(1)", seen=result.code != 0)
+
+    assert result.ok().lines == ["PID", str(container.pid)]
 
 
 def test_ps_of_a_stopped_container_lists_nothing(runtime, bundle):

@@ -16,6 +16,9 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+OWN = "664 10:11"
+
+
 @pytest.fixture
 def mapped(bundle):
     return bundle.user_namespace(host_id=100000, size=65536)
@@ -54,6 +57,21 @@ def test_files_made_inside_belong_to_the_mapped_user(runtime, mapped):
     runtime.run(mapped, "touch /tmp/new").ok()
 
     assert os.stat(f"{mapped.rootfs}/tmp/new").st_uid == 100000
+
+
+@pytest.mark.skipif(host.lacks_devices() != "", reason="devices cannot be made here")
+@pytest.mark.parametrize("path", ["/dev/of-no-host", "/dev/full"])
+def test_a_device_that_the_host_has_not_there_is_made(runtime, mapped, path):
+    """crun does so too: the numbers say which device it is, not what the host has by that name."""
+    mapped.config["linux"]["devices"] = [
+        {"path": path, "type": "c", "major": 1, "minor": 5, "fileMode": 0o664, "uid": 10, "gid": 11}
+    ]
+    result = runtime.run(mapped, f"stat -c '%a %u:%g' {path}; head -c3 {path} | wc -c")
+    known_of_runc(
+        runtime, "it binds what the host has by that name", seen=result.out.split("\n")[0] != OWN
+    )
+
+    assert result.ok().lines == [OWN, "3"]
 
 
 def test_default_devices_are_there(runtime, mapped):

@@ -25,10 +25,14 @@ def directory_of(option: str | None) -> str:
     return path
 
 
-def read_config(bundle: str) -> tuple[bytes, Spec]:
-    """Return the bytes of config.json and what they say. Raises SpecError."""
-    data = read_file(f"{bundle}/{CONFIG}", CONFIG)
-    return data, parse.spec_of(parse.text_of(data, CONFIG), CONFIG)
+def read_config(bundle: str, other: str = "") -> tuple[bytes, Spec]:
+    """Return the bytes of config.json, or of the file in its place, and what they say.
+
+    Raises SpecError.
+    """
+    name = other or CONFIG
+    data = read_file(other or f"{bundle}/{CONFIG}", name)
+    return data, parse.spec_of(parse.text_of(data, name), name)
 
 
 def read_file(path: str, name: str) -> bytes:

@@ -71,6 +71,7 @@ class ContainerWorld(World):
         """Start with nothing open."""
         super().__init__(request.id, request.bundle)
         self._container = container
+        self.scratch_fd = container.dir_fd
         self._facts = facts
         self._init_side = False
         # What hooks of create have begun, poststop hooks are to end (runtime.md, lifecycle).
@@ -136,7 +137,7 @@ def request_of(
     preserve = listening + values.number("preserve-fds")
     leaked = attempt.settle(preserve)
     path = bundles.directory_of(bundle or values.optional("bundle"))
-    config, spec = bundles.read_config(path)
+    config, spec = bundles.read_config(path, values.text("config"))
     if spec.process is not None:
         spec = replace(spec, process=attempt.with_listen_fds(spec.process, listening))
     bundles.check_rootfs(rootfs.path_of(spec, path))

@@ -8,7 +8,7 @@ from aisbx_runtime.oci import container as containers
 from aisbx_runtime.oci import report
 from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.container import CREATED, CREATING, STOPPED
-from aisbx_runtime.oci.errors import NOT_STOPPED, Failure, StateError, why_of
+from aisbx_runtime.oci.errors import NOT_STOPPED, Failure, StateError, UsageError, why_of
 from aisbx_runtime.oci.kernel.signal import SIGKILL, end
 
 TYPE_CHECKING = False
@@ -25,13 +25,44 @@ _PF_EXITING = 0x4  # include/linux/sched.h
 
 def main(call: Call) -> int:
     """Delete a container; with --force kill it first, and take an unknown one for deleted."""
+    if call.values.flag("regex"):
+        _delete_found(call, call.values.words[0])
+    else:
+        _delete(call, call.values.words[0])
+    return 0
+
+
+def _delete_found(call: Call, word: str) -> None:
+    """Delete all containers in whose id the regular expression is found, as crun does.
+
+    One that cannot be deleted keeps no other: its failure is raised when all were tried.
+    """
+    import re
+
+    try:
+        pattern = re.compile(word)
+    except re.error as error:
+        raise UsageError(f"--regex {word}: no regular expression", why=str(error)) from None
+    first: Failure | None = None
+    for container in containers.every(call.root()):
+        container.close()
+        if pattern.search(container.id):
+            try:
+                _delete(call, container.id)
+            except Failure as error:
+                first = first or error
+    if first is not None:
+        raise first
+
+
+def _delete(call: Call, container_id: str) -> None:
     force = call.values.flag("force")
     try:
-        container = containers.load(call.root(), call.values.words[0])
+        container = containers.load(call.root(), container_id)
         container.lock()
     except StateError:
         if force:
-            return 0
+            return
         raise
     facts = container.facts()
     status = containers.status_of(container, facts)
@@ -40,7 +71,6 @@ def main(call: Call) -> int:
         raise StateError(NOT_STOPPED.format(id=container.id, status=status))
     for sentence in destroy(container, facts):
         report.warning(call.options, sentence)
-    return 0
 
 
 def destroy(container: Container, facts: Facts) -> list[str]:

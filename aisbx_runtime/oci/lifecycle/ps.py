@@ -30,8 +30,17 @@ def main(call: Call) -> int:
     if format_ == "json":
         report.out(jsontext.dump(pids) + "\n")
     else:
-        report.out(_table(pids, call.values.words[1:] or ["-ef"]))
+        options = call.values.words[1:]
+        report.out(_table(pids, options) if options else _plain_table(pids))
     return 0
+
+
+def _plain_table(pids: list[int]) -> str:
+    """Return the table of `ps -ef`, or one of our own where ps(1) is missing or fails."""
+    try:
+        return _table(pids, ["-ef"])
+    except (HostError, UsageError):
+        return "".join(["PID\n", *[f"{pid}\n" for pid in pids]])
 
 
 def _table(pids: list[int], options: list[str]) -> str:

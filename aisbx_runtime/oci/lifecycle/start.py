@@ -8,7 +8,13 @@ import errno
 from aisbx_runtime.oci import container as containers
 from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.container import CREATED, START_SOCKET
-from aisbx_runtime.oci.errors import NO_SUCH_INTERPRETER, CommandError, Failure, StateError
+from aisbx_runtime.oci.errors import (
+    NO_SUCH_INTERPRETER,
+    CommandError,
+    Failure,
+    HookError,
+    StateError,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,12 +27,32 @@ GO = b"g"
 def main(call: Call) -> int:
     """Start a container and return when its program runs."""
     container = containers.load(call.root(), call.values.words[0])
-    start(container)
+    try:
+        start(container)
+    except HookError as error:
+        _undo(container, call, error)
+        raise
     return 0
 
 
+def _undo(container: Container, call: Call, error: HookError) -> None:
+    # runtime.md 1.3, lifecycle 7 and 9: stop it, undo what create did, run the poststop hooks.
+    from aisbx_runtime.oci import report
+    from aisbx_runtime.oci.lifecycle import attempt, delete
+
+    try:
+        for sentence in delete.destroy(container, container.facts()):
+            report.warning(call.options, sentence)
+    except (OSError, Failure) as second:
+        attempt.note_leftover(error, container.path, second)
+
+
 def start(container: Container) -> None:
-    """Start a created container. Raises StateError in any other state, Failure if execve fails."""
+    """Start a created container.
+
+    Raises StateError in any other state, Failure if execve fails, HookError if a hook does: then
+    the caller destroys the container.
+    """
     # A second start waits here and then reads `running`.
     container.lock()
     facts = container.facts()
@@ -94,7 +120,7 @@ def failure_of(said: str, where: str) -> Failure:
     """Return what the stub reports, `SYSCALL ERRNO`, or init of its startContainer hooks."""
     call, _, rest = said.partition(" ")
     if call == "hook" or not rest.isdigit():
-        return Failure(rest or said)
+        return HookError(rest) if call == "hook" else Failure(said)
     name = errno.errorcode.get(int(rest), rest)
     if call == "execve" and name in {"ENOENT", "ENOTDIR"}:
         # create has seen the file: what is missing is its interpreter.
@@ -124,12 +150,5 @@ def _run_poststart(container: Container, facts: Facts) -> None:
     # A program that has ended meanwhile was running all the same.
     state = containers.state_of(container, facts, status=containers.RUNNING)
     text = jsontext.dump(state).encode()
-    try:
-        for hook in bundle.parsed(container.read(containers.CONFIG)).hooks.poststart:
-            hooks.run("poststart", hook, text, facts.text("bundle"))
-    except BaseException:
-        from aisbx_runtime.oci.lifecycle import delete
-
-        # runtime.md 1.3, lifecycle 9: stop the container. Whoever called deletes it.
-        delete.kill(container, facts)
-        raise
+    for hook in bundle.parsed(container.read(containers.CONFIG)).hooks.poststart:
+        hooks.run("poststart", hook, text, facts.text("bundle"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from aisbx_runtime.oci.bpf.devices import allows_everything
 from aisbx_runtime.oci.errors import HostError
-from aisbx_runtime.oci.plan import cgroup_devices, cgroup_v1, cgroup_v2
+from aisbx_runtime.oci.plan import cgroup_devices, cgroup_v1, cgroup_v2, namespaces
 from aisbx_runtime.oci.plan.cgroup_make import MakeCgroup
 from aisbx_runtime.oci.plan.cgroup_places import (
     Place,
@@ -268,10 +268,7 @@ def _host_uid(uid: int, linux: Linux) -> int:
     if not linux.uid_mappings:
         # One that is joined by path has its map in the kernel only: nothing is given then.
         return -1 if any(one.type == "user" for one in linux.namespaces) else uid
-    for one in linux.uid_mappings:
-        if one.container_id <= uid < one.container_id + one.size:
-            return one.host_id + uid - one.container_id
-    return -1
+    return namespaces.outside(uid, linux.uid_mappings)
 
 
 def limit_steps(

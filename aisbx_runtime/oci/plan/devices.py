@@ -69,11 +69,9 @@ class MakeDevice:
         parent, name = split(one.path)
         parent_fd = open_directory(at.root_fd, parent)
         kind = _KINDS[one.type]
-        # podman's fileMode carries S_IFMT bits.
-        mode = (0o666 if one.file_mode is None else one.file_mode) & 0o7777
-        number = os.makedev(one.major, one.minor)
+        number = _number(one)
         try:
-            os.mknod(name, kind | mode, number, dir_fd=parent_fd)
+            os.mknod(name, kind | _mode(one), number, dir_fd=parent_fd)
         except FileExistsError:
             _accept_existing(name, parent_fd, kind, number, one.path)
         except OSError as error:
@@ -84,6 +82,15 @@ class MakeDevice:
                 os.chown(name, *owner, dir_fd=parent_fd, follow_symlinks=False)
         finally:
             os.close(parent_fd)
+
+
+def _mode(one: Device) -> int:
+    # podman's fileMode carries S_IFMT bits.
+    return (0o666 if one.file_mode is None else one.file_mode) & 0o7777
+
+
+def _number(one: Device) -> int:
+    return os.makedev(one.major, one.minor)
 
 
 def _accept_existing(name: str, parent_fd: int, kind: int, number: int, path: str) -> None:
@@ -98,18 +105,51 @@ def _accept_existing(name: str, parent_fd: int, kind: int, number: int, path: st
 
 @record
 class OpenDevice:
-    """Take a device node of the host, for a user namespace, where mknod(2) is refused."""
+    """Take a device node of the host, for a user namespace, where mknod(2) is refused.
 
-    path: str
+    Where the host has no such node, root makes one: `owner` is its uid and gid outside of the
+    container, None for who may not.
+    """
+
+    device: Device
+    owner: tuple[int, int] | None
     origin: str
 
     def describe(self) -> str:
         """Return one line, in the imperative."""
-        return f"take the host's device {self.path}"
+        return f"take the host's device {self.device.path}"
 
     def apply(self, at: World) -> None:
         """Clone its mount; the fd is inherited by container init."""
-        at.trees[self.path] = mount.open_tree(AT_FDCWD, self.path, OPEN_TREE_CLONE)
+        one = self.device
+        if self.owner is None or self._is_there():
+            at.trees[one.path] = mount.open_tree(AT_FDCWD, one.path, OPEN_TREE_CLONE)
+            return
+        # It stays there until delete: what has no name cannot be mounted.
+        name = f"device-{len(at.trees)}"
+        self._make(name, at.scratch_fd)
+        tree_fd = mount.open_tree(at.scratch_fd, name, OPEN_TREE_CLONE)
+        # /run is mounted nodev.
+        mount.mount_setattr(tree_fd, attr_clr=mount.MOUNT_ATTR_NODEV, path=one.path)
+        at.trees[one.path] = tree_fd
+
+    def _is_there(self) -> bool:
+        try:
+            found = os.stat(self.device.path)
+        except OSError:
+            return False
+        kind = _KINDS[self.device.type]
+        return stat.S_IFMT(found.st_mode) == kind and found.st_rdev == _number(self.device)
+
+    def _make(self, name: str, directory_fd: int) -> None:
+        assert self.owner is not None  # noqa: S101  (apply has looked)
+        kind = _KINDS[self.device.type]
+        try:
+            os.mknod(name, kind | 0o600, _number(self.device), dir_fd=directory_fd)
+        except OSError as error:
+            raise kernel_error(error.errno or 0, "mknodat", self.device.path) from None
+        os.chown(name, *self.owner, dir_fd=directory_fd, follow_symlinks=False)
+        os.chmod(name, _mode(self.device), dir_fd=directory_fd)
 
 
 @record
@@ -231,7 +271,20 @@ def host_steps(spec: Spec, host: Host) -> list[Step]:
     """Return how the runtime takes device nodes that container init may not make."""
     if is_dev_bound(spec) or not binds_devices(spec, host):
         return []
-    return [OpenDevice(one.path, origin) for one, origin in wanted(spec) if one.type != "p"]
+    return [
+        OpenDevice(one, _owner(one, spec, host), origin)
+        for one, origin in wanted(spec)
+        if one.type != "p"
+    ]
+
+
+def _owner(one: Device, spec: Spec, host: Host) -> tuple[int, int] | None:
+    if host.euid != 0 or host.user_namespace:
+        return None
+    linux = spec.linux
+    uid = namespaces.outside(one.uid or 0, linux.uid_mappings)
+    gid = namespaces.outside(one.gid or 0, linux.gid_mappings)
+    return None if uid < 0 or gid < 0 else (uid, gid)
 
 
 def init_steps(spec: Spec, host: Host) -> list[Step]:

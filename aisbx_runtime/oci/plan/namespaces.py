@@ -246,6 +246,14 @@ def group_steps(spec: Spec, host: Host) -> list[Step]:
     ]
 
 
+def outside(number: int, mappings: tuple[IdMapping, ...]) -> int:
+    """Return what a uid or gid of the container is for the runtime, -1 when nothing."""
+    for one in mappings:
+        if one.container_id <= number < one.container_id + one.size:
+            return one.host_id + number - one.container_id
+    return -1
+
+
 def adopt_steps(spec: Spec, host: Host) -> list[Step]:
     """Return what the runtime does for a child in a new user namespace."""
     if not is_new(spec, "user"):

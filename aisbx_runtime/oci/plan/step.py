@@ -120,6 +120,8 @@ class World:
         """Start with nothing open."""
         self.id = container_id
         self.bundle = bundle
+        # The container's own directory, for what goes with it.
+        self.scratch_fd = -1
         # Runtime side.
         self.pid = 0
         self.pidfd = -1

@@ -58,7 +58,7 @@ def test_where_mknod_is_refused_the_hosts_nodes_are_bound(user, host, binds):
     taken = devices.host_steps(asked, hosts.ALL[host])
     made = devices.init_steps(asked, hosts.ALL[host])
 
-    assert (DEFAULTS if binds else []) == [step.path for step in taken]
+    assert (DEFAULTS if binds else []) == [step.device.path for step in taken]
     assert {BindDevice if binds else MakeDevice} == {type(step) for step in made[:-1]}
 
 
@@ -81,7 +81,9 @@ def test_a_fifo_is_made_even_there():
     asked = spec(fifo, user=True)
 
     assert MakeDevice(fifo, "linux.devices[0]") in devices.init_steps(asked, hosts.UNIFIED)
-    assert "/dev/fifo" not in [step.path for step in devices.host_steps(asked, hosts.UNIFIED)]
+    assert "/dev/fifo" not in [
+        step.device.path for step in devices.host_steps(asked, hosts.UNIFIED)
+    ]
 
 
 @pytest.mark.parametrize("destination", ["/dev", "/dev/"])
@@ -94,7 +96,8 @@ def test_nothing_is_made_in_the_callers_own_dev(destination):
 
 def test_what_is_made_is_told():
     steps = (
-        MakeDevice(NULL, ""), MakeDevice(Device("p", "/dev/p", 0, 0), ""), OpenDevice("/dev/x", ""),
+        MakeDevice(NULL, ""), MakeDevice(Device("p", "/dev/p", 0, 0), ""),
+        OpenDevice(Device("c", "/dev/x", 1, 5), None, ""),
         BindDevice("/dev/x", ""), MakeLinks(""),
     )  # fmt: skip
     expected = [
@@ -209,7 +212,7 @@ def test_a_node_that_may_not_be_made_is_named(tmp_path):
 def test_a_node_of_the_host_is_bound(tmp_path):
     at = world(tmp_path)
     before = open_fds()
-    apply((OpenDevice("/dev/null", ""), BindDevice("/dev/null", "")), at)
+    apply((OpenDevice(NULL, None, ""), BindDevice("/dev/null", "")), at)
 
     assert os.makedev(1, 3) == (tmp_path / "dev/null").stat().st_rdev
     assert 1 == len(mounts_at(tmp_path / "dev/null"))

@@ -175,6 +175,13 @@ BROKEN = [
         'linux.sysctl["kernel.hostname"]: cannot be set as a sysctl',
     ),
     (
+        both(
+            lambda config: config.update(domainname="a"),
+            linux("sysctl", {"kernel.domainname": "b"}),
+        ),
+        'linux.sysctl["kernel.domainname"]: conflicts with the field domainname',
+    ),
+    (
         linux("sysctl", {"kernel.core_pattern": "x"}),
         'linux.sysctl["kernel.core_pattern"]: belongs to no namespace: it would change the host',
     ),
