@@ -11,6 +11,7 @@ import errno
 from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.errors import KernelError, StepError, hint_of, kernel_error, why_of
 from aisbx_runtime.oci.kernel.namespaces import CLONE_NEWPID, CLONE_NEWTIME, TYPES, setns, unshare
+from aisbx_runtime.oci.kernel.path import write_once
 from aisbx_runtime.oci.kernel.process import CLONE_PARENT, clone3
 from aisbx_runtime.oci.kernel.signal import reap
 
@@ -78,16 +79,8 @@ def _enter_for_children(birth: Birth, at: World) -> list[tuple[int, int]]:
 def _new_time_namespace(birth: Birth) -> None:
     # time_namespaces(7): offsets can be set only before the first process is in there.
     unshare(CLONE_NEWTIME)
-    path = "/proc/self/timens_offsets"
     lines = [f"{clock} {secs} {nanosecs}\n" for clock, secs, nanosecs in birth.time_offsets]
-    try:
-        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.write(fd, "".join(lines).encode())
-        finally:
-            os.close(fd)
-    except OSError as error:
-        raise kernel_error(error.errno or 0, "write", path) from None
+    write_once("/proc/self/timens_offsets", "".join(lines))
 
 
 def by_intermediate(

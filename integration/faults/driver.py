@@ -29,7 +29,7 @@ sys.path.insert(0, ROOT)
 from aisbx_runtime.oci import birth, cli, container, system  # noqa: E402
 from aisbx_runtime.oci.errors import kernel_error  # noqa: E402
 from aisbx_runtime.oci.lifecycle import attempt  # noqa: E402
-from aisbx_runtime.oci.plan.step import Phase, Plan  # noqa: E402
+from aisbx_runtime.oci.plan.step import Birth, Phase, Plan  # noqa: E402
 
 PACKAGE = "aisbx_runtime.oci"
 # Out of the way of the fds whose numbers the runtime takes care of.
@@ -113,7 +113,7 @@ give_birth = birth.give_birth
 
 def plant_in_plan(plan, fault):
     for number, _, step in plan.numbered():
-        if number == fault.number and step is not plan.birth and step != plan.birth:
+        if number == fault.number and not isinstance(step, Birth):
             break
     else:
         if fault.number <= len(plan.numbered()):
@@ -126,7 +126,7 @@ def plant_in_plan(plan, fault):
             number += 1
             steps.append(faulty_step(step, fault) if number == fault.number else step)
         phases.append(Phase(phase.name, phase.side, tuple(steps)))
-    return Plan(tuple(phases), plan.birth, plan.cgroups, plan.warnings)
+    return Plan(tuple(phases), plan.cgroups, plan.warnings)
 
 
 def plant_step(fault):

@@ -7,7 +7,7 @@ import select
 from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.criu.log import without_reserved_words
 from aisbx_runtime.oci.errors import HostError
-from aisbx_runtime.oci.kernel.signal import send_signal
+from aisbx_runtime.oci.kernel.signal import SIGKILL, send_signal
 from aisbx_runtime.oci.record import record
 
 # criu 3.x fails on the kernels of 2025 and later (rseq, vdso, mount ids).
@@ -15,7 +15,6 @@ LEAST_VERSION = 4
 REMEDY = f"install criu {LEAST_VERSION} or newer, and call this as root outside of user namespaces"
 _DIRECTORIES = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TIMEOUT_S = 20
-_SIGKILL = 9
 
 
 @record
@@ -102,7 +101,7 @@ def _call(path: str, word: str) -> tuple[int, str]:
         said += chunk
     else:
         pidfd = os.pidfd_open(pid)
-        send_signal(pidfd, _SIGKILL)
+        send_signal(pidfd, SIGKILL)
         os.close(pidfd)
     os.close(read_fd)
     _, status = os.waitpid(pid, 0)

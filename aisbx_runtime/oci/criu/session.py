@@ -16,7 +16,7 @@ from aisbx_runtime.oci.criu.program import search_path
 from aisbx_runtime.oci.errors import Failure, StepError, hint_of, why_of
 from aisbx_runtime.oci.hooks import reset_signals
 from aisbx_runtime.oci.kernel.process import CLOSE_RANGE_CLOEXEC, MAX_FD, clone3, close_range
-from aisbx_runtime.oci.kernel.signal import reap, send_signal
+from aisbx_runtime.oci.kernel.signal import SIGKILL, reap, send_signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from aisbx_runtime.oci.criu.messages import Answer
     from aisbx_runtime.oci.plan.step import Step, World
 
-SIGKILL = 9
 _FIRST_FD = 3
 # The longest answer quotes a line of criu's log.
 _ANSWER_BYTES = 1 << 17

@@ -178,3 +178,15 @@ def current_directory_is_reachable() -> bool:
         return os.getcwd().startswith("/")
     except FileNotFoundError:
         return False
+
+
+def write_once(path: str, text: str, syscall: str = "write") -> None:
+    """Write to a file of the kernel's in one write(2). Raises KernelError, named `syscall`."""
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, text.encode())
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise kernel_error(error.errno or 0, syscall, path) from None

@@ -27,7 +27,7 @@ from aisbx_runtime.oci.plan import (
 )
 from aisbx_runtime.oci.plan.cgroup_steps import JoinCgroup
 from aisbx_runtime.oci.plan.join import EnterContainer
-from aisbx_runtime.oci.plan.step import INIT, RUNTIME, Birth, Phase, Plan, World
+from aisbx_runtime.oci.plan.step import INIT, RUNTIME, Phase, Plan, World
 from aisbx_runtime.oci.record import replace
 
 TYPE_CHECKING = False
@@ -194,8 +194,7 @@ def plan_of(call: Call, spec: Spec, wanted: Process, host: Host, facts: Facts) -
         ),
     }
     phases = [Phase(name, side, tuple(found)) for name, (side, found) in steps.items()]
-    birth_ = Birth((), (), intermediate=False, time_offsets=())
-    return Plan(tuple(phases), birth_, (), tuple(process.warnings(wanted, host)))
+    return Plan(tuple(phases), (), tuple(process.warnings(wanted, host)))
 
 
 def _join_step(path: str, facts: Facts, *, rootless: bool) -> Step:

@@ -7,28 +7,19 @@ container init does at create.
 
 from __future__ import annotations
 
-import sys
-
-from aisbx_runtime.oci import channel
 from aisbx_runtime.oci import container as containers
 from aisbx_runtime.oci import system as os
-from aisbx_runtime.oci.channel import InitDied
 from aisbx_runtime.oci.container import CREATED, PAUSED, RUNNING
 from aisbx_runtime.oci.errors import (
     Failure,
     HostError,
     SpecError,
     StateError,
-    StepError,
     UsageError,
-    hint_of,
     kernel_error,
-    why_of,
 )
 from aisbx_runtime.oci.kernel.namespaces import CLONE_NEWPID, setns
-from aisbx_runtime.oci.kernel.process import PR_SET_DUMPABLE, PR_SET_PDEATHSIG, clone3, prctl
-from aisbx_runtime.oci.kernel.signal import SIGKILL, reap, send_signal
-from aisbx_runtime.oci.lifecycle import attempt, exec  # noqa: A004  (the verb)
+from aisbx_runtime.oci.lifecycle import apart, attempt, exec  # noqa: A004  (the verb)
 from aisbx_runtime.oci.lifecycle import bundle as bundles
 from aisbx_runtime.oci.plan import mounts, namespaces, refuse, rootfs, sources
 from aisbx_runtime.oci.plan.join import EnterContainer
@@ -41,9 +32,6 @@ from aisbx_runtime.oci.spec.model import Namespace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NoReturn
-
-    from aisbx_runtime.oci.channel import InitSide
     from aisbx_runtime.oci.cli import Call
     from aisbx_runtime.oci.container import Container, Facts
     from aisbx_runtime.oci.plan.step import Step
@@ -83,7 +71,15 @@ def main(call: Call) -> int:
         steps.extend([Unmount(one.destination, f"mounts[{index}].destination")
                       for index, one in enumerate(spec.mounts)])  # fmt: skip
     _apply([rootfs.OpenProc("runtime default")], at)
-    _carry_out(steps, at, sees_pids=any(one.type == "proc" for one in spec.mounts))
+    if any(one.type == "proc" for one in spec.mounts):
+        # A procfs shows the pids of whoever mounts it. Else nobody inside is to see the child.
+        setns(at.pidfd, CLONE_NEWPID)
+    apart.carry_out(
+        steps,
+        at,
+        died=StateError("the container ended while its mounts were changed"),
+        undo=lambda done, failure: _undo(done, at, failure),
+    )
     return 0
 
 
@@ -151,64 +147,7 @@ def _apply(steps: list[Step], at: World) -> None:
         try:
             step.apply(at)
         except (OSError, Failure) as error:
-            raise _failure(step, error) from None
-
-
-def _failure(step: Step, error: BaseException) -> Failure:
-    if isinstance(error, Failure):
-        error.where = error.where or step.origin
-        return error
-    why = f"{type(error).__name__}: {error}"
-    hint = "this is a defect of the runtime: report it"
-    if isinstance(error, OSError):
-        why, hint = why_of(error), hint_of(error)
-    return StepError(f"cannot {step.describe()}", where=step.origin, why=why, hint=hint)
-
-
-def _carry_out(steps: list[Step], at: World, *, sees_pids: bool) -> None:
-    """Let a child do what is to be done inside; it is gone when this returns."""
-    here, there = channel.pair()
-    if sees_pids:
-        # A procfs shows the pids of whoever mounts it. Else nobody inside is to see the child.
-        setns(at.pidfd, CLONE_NEWPID)
-    pid, pidfd = clone3()
-    if pid == 0:
-        here.close()
-        _be_inside(steps, at, there)
-    there.close()
-    try:
-        here.expect("ready")
-    except InitDied:
-        raise StateError("the container ended while its mounts were changed") from None
-    finally:
-        send_signal(pidfd, SIGKILL)
-        reap(pidfd)
-
-
-def _be_inside(steps: list[Step], at: World, channel: InitSide) -> NoReturn:
-    step = steps[0]
-    done: list[Step] = []
-    try:
-        prctl(PR_SET_PDEATHSIG, SIGKILL)
-        # /proc/PID/exe and the memory of this child are the host's (CVE-2019-5736), and nothing
-        # is imported from in there (security.md 2.3).
-        prctl(PR_SET_DUMPABLE, 0)
-        sys.meta_path.clear()
-        sys.path.clear()
-        os.umask(0)
-        for step in steps:
-            step.apply(at)
-            # prctl(2): a change of ids has cleared both.
-            prctl(PR_SET_PDEATHSIG, SIGKILL)
-            prctl(PR_SET_DUMPABLE, 0)
-            done.append(step)
-        channel.ready()
-    except BaseException as error:  # noqa: BLE001  (nothing may leave this child)
-        failure = _failure(step, error)
-        _undo(done, at, failure)
-        channel.failed(failure)
-    finally:
-        os._exit(0)
+            raise apart.failure_of(step, error) from None
 
 
 def _undo(done: list[Step], at: World, failure: Failure) -> None:

@@ -5,20 +5,18 @@ What criu is and how it is asked lives in `oci.criu`, the steps beside it in `pl
 
 from __future__ import annotations
 
-from aisbx_runtime.oci import channel, jsontext
 from aisbx_runtime.oci import container as containers
 from aisbx_runtime.oci import host as hosts
+from aisbx_runtime.oci import jsontext
 from aisbx_runtime.oci import system as os
-from aisbx_runtime.oci.channel import InitDied
 from aisbx_runtime.oci.criu import image, log, messages, outside, program
 from aisbx_runtime.oci.criu.session import Session
-from aisbx_runtime.oci.errors import Failure, StepError, hint_of, why_of
+from aisbx_runtime.oci.errors import Failure
 from aisbx_runtime.oci.flags import BOOL, TEXT, Flag
 from aisbx_runtime.oci.jsontext import is_array
 from aisbx_runtime.oci.kernel import terminal
-from aisbx_runtime.oci.kernel.process import clone3
-from aisbx_runtime.oci.kernel.signal import SIGKILL, reap, send_signal, start_time_of
-from aisbx_runtime.oci.lifecycle import attempt, criu_request, foreground
+from aisbx_runtime.oci.kernel.signal import start_time_of
+from aisbx_runtime.oci.lifecycle import apart, attempt, criu_request, foreground
 from aisbx_runtime.oci.lifecycle import create as creating
 from aisbx_runtime.oci.lifecycle.delete import destroy, kill_cgroup
 from aisbx_runtime.oci.lifecycle.foretell import options_of
@@ -27,9 +25,6 @@ from aisbx_runtime.oci.plan import restore as plans
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NoReturn
-
-    from aisbx_runtime.oci.channel import InitSide
     from aisbx_runtime.oci.cli import Call
     from aisbx_runtime.oci.container import Container, Facts
     from aisbx_runtime.oci.criu.messages import Answer
@@ -266,37 +261,4 @@ def _cgroups_of(pid: int) -> list[tuple[str, str]]:
 
 def _apart(steps: tuple[Step, ...], at: World) -> None:
     """Let a child carry out steps that change its own namespaces. Raises the Failure of one."""
-    if not steps:
-        return
-    here, there = channel.pair()
-    pid, pidfd = clone3()
-    if pid == 0:
-        here.close()
-        _be_apart(steps, at, there)
-    there.close()
-    try:
-        here.expect("ready")
-    except InitDied:
-        raise Failure("a child of the runtime died", hint="see dmesg") from None
-    finally:
-        here.close()
-        send_signal(pidfd, SIGKILL)
-        reap(pidfd)
-        os.close(pidfd)
-
-
-def _be_apart(steps: tuple[Step, ...], at: World, gate: InitSide) -> NoReturn:
-    step = steps[0]
-    try:
-        os.umask(0)
-        for step in steps:
-            step.apply(at)
-        gate.ready()
-    except Failure as failure:
-        failure.where = failure.where or step.origin
-        gate.failed(failure)
-    except OSError as error:
-        what = f"cannot {step.describe()}"
-        gate.failed(StepError(what, where=step.origin, why=why_of(error), hint=hint_of(error)))
-    finally:
-        os._exit(0)
+    apart.carry_out(steps, at, died=Failure("a child of the runtime died", hint="see dmesg"))

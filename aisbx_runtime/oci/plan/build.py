@@ -104,7 +104,6 @@ def build(spec: Spec, host: Host, container_id: str, bundle: str, options: Optio
     }
     return Plan(
         phases=tuple([Phase(name, side, tuple(steps[name])) for name, side in PHASES]),
-        birth=namespaces.birth(spec, host),
         cgroups=cgroups.paths,
         scope=cgroups.scope,
         warnings=tuple(process.warnings(spec.process, host)),

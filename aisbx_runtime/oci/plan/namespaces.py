@@ -8,6 +8,7 @@ from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.errors import HostError, kernel_error
 from aisbx_runtime.oci.kernel import namespaces as kernel_namespaces
 from aisbx_runtime.oci.kernel import network
+from aisbx_runtime.oci.kernel.path import write_once
 from aisbx_runtime.oci.plan.step import Birth
 from aisbx_runtime.oci.record import record
 
@@ -314,15 +315,7 @@ def _origin(spec: Spec, kind: str) -> str:
 
 def write_proc(pid: int, name: str, text: str) -> None:
     """Write one of the files in /proc/PID in one write(2). Raises KernelError named after it."""
-    path = f"/proc/{pid}/{name}"
-    try:
-        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.write(fd, text.encode())
-        finally:
-            os.close(fd)
-    except OSError as error:
-        raise kernel_error(error.errno or 0, name, path) from None
+    write_once(f"/proc/{pid}/{name}", text, name)
 
 
 def _run_setuid_helper(name: str, args: list[str]) -> None:

@@ -10,6 +10,7 @@ import errno
 from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.errors import HostError, SpecError, StepError, kernel_error
 from aisbx_runtime.oci.host import read_text
+from aisbx_runtime.oci.kernel.path import write_once
 from aisbx_runtime.oci.record import record
 
 TYPE_CHECKING = False
@@ -57,7 +58,7 @@ class MakeClass:
             raise kernel_error(errno.EEXIST, "mkdir", path)
         _make(at, GROUP_UNTIL_CREATED if self.named else GROUP, path)
         for schema in self.schemata:
-            _write(f"{path}/schemata", schema + _LINE_END)
+            write_once(f"{path}/schemata", schema + _LINE_END)
 
     def _compare(self, path: str) -> None:
         if not self.schemata:
@@ -108,9 +109,9 @@ class JoinGroup:
     def apply(self, at: World) -> None:
         """Write the pid to `tasks`."""
         path = _path_of(self.class_)
-        _write(f"{path}/tasks", str(at.pid))
+        write_once(f"{path}/tasks", str(at.pid))
         if self.monitoring:
-            _write(f"{path}/mon_groups/{self.monitoring}/tasks", str(at.pid))
+            write_once(f"{path}/mon_groups/{self.monitoring}/tasks", str(at.pid))
 
 
 def _make(at: World, kind: str, path: str) -> None:
@@ -119,17 +120,6 @@ def _make(at: World, kind: str, path: str) -> None:
         os.mkdir(path, 0o755)
     except OSError as error:
         raise kernel_error(error.errno or 0, "mkdir", path) from None
-
-
-def _write(path: str, text: str) -> None:
-    try:
-        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.write(fd, text.encode())
-        finally:
-            os.close(fd)
-    except OSError as error:
-        raise kernel_error(error.errno or 0, "write", path) from None
 
 
 def _path_of(class_: str) -> str:

@@ -25,7 +25,7 @@ from aisbx_runtime.oci.plan import (
     sources,
 )
 from aisbx_runtime.oci.plan.remount import Remount
-from aisbx_runtime.oci.plan.step import INIT, RUNTIME, Birth, Phase, Plan
+from aisbx_runtime.oci.plan.step import INIT, RUNTIME, Phase, Plan
 from aisbx_runtime.oci.record import record, replace
 from aisbx_runtime.oci.spec.mount_options import resolve
 from aisbx_runtime.oci.spec.sysctl import namespace_of, path_of
@@ -181,7 +181,7 @@ def build(
         # Only now: criu has needed more memory than the container may have.
         Phase("limits", RUNTIME, cgroups.limits),
     )
-    return Plan(phases, Birth((), (), intermediate=False, time_offsets=()), cgroups.paths, ())
+    return Plan(phases, cgroups.paths, ())
 
 
 def _resctrl(spec: Spec, container_id: str) -> tuple[list[Step], list[Step]]:

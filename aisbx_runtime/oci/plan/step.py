@@ -90,11 +90,18 @@ class Plan:
     """What create would do, whole."""
 
     phases: tuple[Phase, ...]
-    birth: Birth
     cgroups: tuple[str, ...]
     warnings: tuple[str, ...]
     # Of the systemd cgroup manager: name of the scope, a space, address of its systemd.
     scope: str = ""
+
+    @property
+    def birth(self) -> Birth:
+        """How create makes container init. Raises KeyError in a plan of another verb."""
+        for step in self.phase("birth"):
+            if isinstance(step, Birth):
+                return step
+        raise KeyError("birth")
 
     def phase(self, name: str) -> tuple[Step, ...]:
         """Return the steps of the phase called `name`."""

@@ -12,7 +12,7 @@ from aisbx_runtime.oci import channel, cli
 from aisbx_runtime.oci.errors import Failure, SpecError, StepError, kernel_error
 from aisbx_runtime.oci.flags import Values
 from aisbx_runtime.oci.lifecycle import attempt
-from aisbx_runtime.oci.plan.step import Birth, Phase, Plan, World
+from aisbx_runtime.oci.plan.step import Phase, Plan, World
 from aisbx_runtime.oci.record import record
 from aisbx_runtime.oci.spec.model import Process
 from tests.oci.forked import forked
@@ -40,7 +40,7 @@ class Step:
 
 def plan_of(*steps: Step) -> Plan:
     phases = (Phase("host", "runtime", steps[:1]), Phase("adopt", "runtime", steps[1:]))
-    return Plan(phases, Birth((), (), intermediate=False, time_offsets=()), (), ())
+    return Plan(phases, (), ())
 
 
 def test_the_steps_of_one_phase_are_carried_out_in_order():

@@ -38,10 +38,18 @@ def test_a_birth_is_not_carried_out_by_itself():
 def test_a_plan_numbers_its_steps():
     first, second = EnterContainer(0, False, ""), EnterContainer(1, False, "")
     phases = (Phase("a", "s", (first,)), Phase("b", "s", ()), Phase("c", "s", (second,)))
-    plan = Plan(phases, birth(), (), ())
+    plan = Plan(phases, (), ())
 
     assert [(1, phases[0], first), (2, phases[2], second)] == plan.numbered()
     assert () == plan.phase("b")
+
+
+def test_a_plan_with_a_birth_has_it_at_hand():
+    plan = Plan((Phase("birth", "s", (birth(),)),), (), ())
+
+    assert birth() == plan.birth
+    with pytest.raises(KeyError):
+        Plan((), (), ()).birth  # noqa: B018
 
 
 def test_a_world_starts_with_nothing_open():
