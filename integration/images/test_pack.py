@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tarfile
 import tempfile
 import threading
 from types import SimpleNamespace
@@ -12,11 +13,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from aisbx_runtime.sandbox.control import Control
 from aisbx_runtime.sandbox.images import layout
+from aisbx_runtime.sandbox.progress import Silence
+from aisbx_runtime.sandbox.runtime import Runtime
+from aisbx_runtime.sandbox.snapshots.container import container_of
+from aisbx_runtime.sandbox.snapshots.create import create
 from aisbx_runtime.sandbox.store import Store
 from integration import host
 from integration.images import packing
 from integration.images.registry import PASSWORD, USER, running
+from integration.runtime import call
 from integration.sandbox.conftest import Aisbx
 from tests.sandbox.images.schemas import errors
 from tests.schema import check_json
@@ -256,6 +263,43 @@ def test_an_export_comes_back(aisbx, changed, place):
 
     assert result["name"] == "docker://docker.io/library/back:latest"
     assert changed == seen_on(aisbx, "back")
+
+
+def test_a_plain_user_is_root_in_what_they_bring(aisbx, place):
+    home = f"{place}/person"
+    os.makedirs(f"{home}/rootfs/etc", mode=0o755)
+    with open(f"{home}/rootfs/etc/own", "w") as out:
+        out.write("own")
+    for path in (home, f"{home}/rootfs", f"{home}/rootfs/etc", f"{home}/rootfs/etc/own"):
+        os.chown(path, 4242, 4243)
+    person = ["setpriv", "--reuid", "4242", "--regid", "4243", "--clear-groups", aisbx.program]
+    options = {"env": {**aisbx.environment, "AISBX_STORE": f"{home}/store"}}
+    call([*person, "init", "--rootfs", f"{home}/rootfs", "mine"], **options).ok()
+    call([*person, "export", "mine", "-o", f"{home}/mine.tar"], **options).ok()
+    with tarfile.open(f"{home}/mine.tar") as tar:
+        found = {member.name: (member.uid, member.gid) for member in tar}
+
+    assert os.stat(f"{home}/mine.tar").st_uid == 4242
+    assert found == {".": (0, 0), "etc": (0, 0), "etc/own": (0, 0)}
+
+
+def snapshot_of(aisbx, name, snapshot):
+    """Take a snapshot of a sandbox; return its id."""
+    container = container_of(aisbx.store, name)
+    control = Control(Runtime(f"{os.path.dirname(aisbx.program)}/aisbx-runtime"), container.path)
+    taken = create(aisbx.store, container, control, name=snapshot, progress=Silence())
+    return taken.id
+
+
+def test_a_snapshot_is_packed_as_the_sandbox_was_then(aisbx, changed):
+    then = packed(aisbx, "c", "then")
+    snapshot_id = snapshot_of(aisbx, "c", "snap")
+    aisbx("exec", "c", "--", "/bin/sh", "-c", "rm -r /srv").ok()
+    made = packed(aisbx, "snap", "of-snapshot")
+
+    assert (snapshot_id, then["digest"]) == (made["snapshot"], made["digest"])
+    assert changed == seen_on(aisbx, "of-snapshot")
+    assert "srv/kept" in aisbx("export", "snap").ok().out
 
 
 def test_a_kill_at_any_time_is_made_good_by_the_same_command(aisbx):

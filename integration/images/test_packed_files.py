@@ -16,7 +16,7 @@ from aisbx_runtime.sandbox.images.import_ import import_directory
 from aisbx_runtime.sandbox.images.pack import base_of, pack
 from aisbx_runtime.sandbox.images.push import push
 from aisbx_runtime.sandbox.store import Store
-from aisbx_runtime.sandbox.tree import walk
+from aisbx_runtime.sandbox.tree import Mapping, Overlay, make, walk
 from integration import host
 from integration.images import packing
 
@@ -103,6 +103,29 @@ def test_the_container_saw_what_the_test_is_about(made: Made) -> None:
         assert piece in text
     for piece in ("srv/opaque/old", "srv/gone", "srv/file-gone", "srv/links/a ", "\nopt "):
         assert piece not in text
+
+
+def test_ids_of_a_user_namespace_are_those_inside_in_the_image(
+    store: Store, made: Made, place: str
+) -> None:
+    mapping = Mapping.of([[0, 100_000, 65_536]], [[0, 200_000, 65_536]])
+    overlay = Overlay("user")
+    base = layout.find(store, "docker://docker.io/library/base:latest")
+    os.mkdir(f"{place}/mapped")
+    with directory(made.overlay.upper) as source_fd, directory(f"{place}/mapped") as fd:
+        # As a container of that namespace would have left it, capabilities and access lists too.
+        entries = walk(source_fd, digest=True)
+        make(fd, entries, lambda entry: opened(source_fd, entry), mapping, overlay=overlay)
+        found = os.stat(f"{place}/mapped/srv/setuid")
+        capability = os.getxattr(f"{place}/mapped/srv/copied", "security.capability")
+        mapped = walk(fd, mapping, overlay=overlay)
+        image = pack(
+            store, base_of(store, base.digest), mapped, lambda one: opened(fd, one), "mapped"
+        )
+
+    assert (found.st_uid, found.st_gid) == (100_007, 200_008)
+    assert int.from_bytes(capability[20:], "little") == 100_000
+    assert image.digest == layout.find(store, "docker://docker.io/library/packed:latest").digest
 
 
 def unpacked(store: Store, name: str, place: str) -> str:
