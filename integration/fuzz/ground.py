@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from integration import host, leaks
 from integration.bundle import Bundle
 from integration.fuzz.contract import breaches, logged
-from integration.fuzz.strategies import BUNDLE, ID
+from integration.fuzz.values import BUNDLE, ID
 from integration.leaks import reap
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from aisbx_runtime.oci.cli import COMMANDS, GLOBAL_FLAGS
 from aisbx_runtime.oci.flags import BOOL
+from integration.fuzz.documents import process_document, resources_document, text_of
 from integration.fuzz.effort import effort
-from integration.fuzz.strategies import BUNDLE, ID, process_document, resources_document, text_of
+from integration.fuzz.values import BUNDLE, ID
 
 IDS = [
     *(ID, ID, ID, ID, f"{ID}-new", "nosuch", "", ".", "..", "../x", "a/b", "/", "-", "--", "a b"),

@@ -8,8 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from integration.fuzz import strategies
+from integration.fuzz.documents import rich_config, text_of, user_config
 from integration.fuzz.effort import effort
-from integration.fuzz.strategies import rich_config, text_of
 
 
 def with_value(value, *path):
@@ -31,7 +31,7 @@ def limited(name, number):
 @effort(60)
 @given(text=strategies.configs, foretell=st.sampled_from(["plan", "explain"]))
 @example(text=text_of(rich_config()), foretell="plan")
-@example(text=text_of(strategies.user_config()), foretell="explain")
+@example(text=text_of(user_config()), foretell="explain")
 @example(text=limited("RLIMIT_AS", 1), foretell="plan")  # nothing can be executed
 @example(text=limited("RLIMIT_CPU", 0), foretell="plan")  # killed when the kernel looks
 @example(text=limited("RLIMIT_STACK", 0), foretell="plan")  # killed where it needs another page

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 
 from integration.fuzz import strategies
+from integration.fuzz.documents import process_document, resources_document, text_of
 from integration.fuzz.effort import effort
-from integration.fuzz.strategies import process_document, resources_document, text_of
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from aisbx_runtime.oci.spec.explain import explain
 from integration.bundle import base_config
+from integration.fuzz.documents import text_of
 from integration.fuzz.effort import effort
-from integration.fuzz.strategies import ID, text_of
+from integration.fuzz.values import ID
 
 CAPABILITIES = {"CAP_CHOWN": 0, "CAP_KILL": 5, "CAP_NET_BIND_SERVICE": 10, "CAP_SYS_CHROOT": 18}
 SETS = ("bounding", "effective", "permitted", "inheritable", "ambient")

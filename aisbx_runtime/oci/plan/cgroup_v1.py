@@ -23,7 +23,6 @@ if TYPE_CHECKING:
         HugepageLimit,
         Memory,
         Network,
-        ThrottleDevice,
     )
 
 
@@ -145,7 +144,8 @@ def blkio(wanted: BlockIo) -> Settings:
         if one.leaf_weight:
             value = f"{device} {one.leaf_weight}"
             settings.append((Setting(origin, "blkio.leaf_weight_device", value),))
-    for field, file, throttles in _throttles(wanted):
+    files = ("read_bps_device", "write_bps_device", "read_iops_device", "write_iops_device")
+    for field, file, throttles in cgroup_v2.throttles_of(wanted, files):
         for index, limit in enumerate(throttles):
             value = f"{limit.major}:{limit.minor} {limit.rate}"
             origin = f"blockIO.{field}[{index}]"
@@ -158,23 +158,9 @@ def _weight(origin: str, name: str, value: str) -> Setting:
     return Setting(origin, f"blkio.{name}", value, other=(f"blkio.bfq.{name}", value))
 
 
-def _throttles(wanted: BlockIo) -> tuple[tuple[str, str, tuple[ThrottleDevice, ...]], ...]:
-    return (
-        ("throttleReadBpsDevice", "read_bps_device", wanted.throttle_read_bps_device),
-        ("throttleWriteBpsDevice", "write_bps_device", wanted.throttle_write_bps_device),
-        ("throttleReadIOPSDevice", "read_iops_device", wanted.throttle_read_iops_device),
-        ("throttleWriteIOPSDevice", "write_iops_device", wanted.throttle_write_iops_device),
-    )
-
-
 def hugetlb(limits: tuple[HugepageLimit, ...]) -> Settings:
-    """Return the limit of use and that of reservation, as on v2."""
-    settings: list[tuple[Setting, ...]] = []
-    for index, one in enumerate(limits):
-        for file in ("limit_in_bytes", "rsvd.limit_in_bytes"):
-            name = f"hugetlb.{one.page_size}.{file}"
-            settings.append((Setting(f"hugepageLimits[{index}]", name, str(one.limit)),))
-    return tuple(settings)
+    """Return the limits of hugetlb on v1."""
+    return cgroup_v2.hugetlb_of(limits, "limit_in_bytes")
 
 
 def net_cls(wanted: Network) -> Settings:

@@ -305,7 +305,7 @@ def io(wanted: BlockIo) -> Settings:
         if one.weight:
             origin, device = f"blockIO.weightDevice[{index}]", f"{one.major}:{one.minor} "
             settings.append((_io_weight(origin, device, one.weight),))
-    for field, key, throttles in _throttles(wanted):
+    for field, key, throttles in throttles_of(wanted, ("rbps", "wbps", "riops", "wiops")):
         for index, limit in enumerate(throttles):
             rate = str(limit.rate) if limit.rate else "max"
             value = f"{limit.major}:{limit.minor} {key}={rate}"
@@ -328,22 +328,31 @@ def io_weight_of(weight: int) -> int:
     return 1 + (weight - 10) * 9999 // 990
 
 
-def _throttles(wanted: BlockIo) -> tuple[tuple[str, str, tuple[ThrottleDevice, ...]], ...]:
+def throttles_of(
+    wanted: BlockIo, words: tuple[str, str, str, str]
+) -> tuple[tuple[str, str, tuple[ThrottleDevice, ...]], ...]:
+    """Return (field of blockIO, word of the cgroup version for it, limits) of the four."""
+    read_bps, write_bps, read_iops, write_iops = words
     return (
-        ("throttleReadBpsDevice", "rbps", wanted.throttle_read_bps_device),
-        ("throttleWriteBpsDevice", "wbps", wanted.throttle_write_bps_device),
-        ("throttleReadIOPSDevice", "riops", wanted.throttle_read_iops_device),
-        ("throttleWriteIOPSDevice", "wiops", wanted.throttle_write_iops_device),
+        ("throttleReadBpsDevice", read_bps, wanted.throttle_read_bps_device),
+        ("throttleWriteBpsDevice", write_bps, wanted.throttle_write_bps_device),
+        ("throttleReadIOPSDevice", read_iops, wanted.throttle_read_iops_device),
+        ("throttleWriteIOPSDevice", write_iops, wanted.throttle_write_iops_device),
     )
 
 
 # ---- hugetlb, rdma, unified ----------------------------------------------------------------------
 def hugetlb(limits: tuple[HugepageLimit, ...]) -> Settings:
+    """Return the limits of hugetlb on v2."""
+    return hugetlb_of(limits, "max")
+
+
+def hugetlb_of(limits: tuple[HugepageLimit, ...], file: str) -> Settings:
     """Return the limit of use and that of reservation: an unused reservation starves others too."""
     settings: list[tuple[Setting, ...]] = []
     for index, one in enumerate(limits):
-        for file in ("max", "rsvd.max"):
-            name = f"hugetlb.{one.page_size}.{file}"
+        for name_of_file in (file, f"rsvd.{file}"):
+            name = f"hugetlb.{one.page_size}.{name_of_file}"
             settings.append((Setting(f"hugepageLimits[{index}]", name, str(one.limit)),))
     return tuple(settings)
 
