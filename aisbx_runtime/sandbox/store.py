@@ -12,7 +12,7 @@
       snapshots/          trees by digest, files by digest, names
       pins/HEX            a bundle that is not in containers/; the content is its path
       locks/NAME          held by whoever makes NAME
-      work/NAME.RANDOM/   half-made things; `lock` in it is held while they are made
+      work/NAME.RANDOM/   half-made things; flock(2) on it is held while they are made
 
 Things are made in a workplace and come to their place whole, by one rename(2): after kill -9 there
 is a workplace that nobody holds, which the next `sweep` removes, and nothing else.
@@ -37,6 +37,7 @@ VERSION = "1\n"
 DIRECTORIES = (
     "layout/blobs/sha256", "refs", "rootfs", "containers", "snapshots", "pins", "locks", "work",
 )  # fmt: skip
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Store:
@@ -120,7 +121,8 @@ class Store:
         with self.shared():
             path = self.place("work", f"{name}.{os.urandom(8).hex()}")
             os.mkdir(path, 0o700)
-            fd = os.open(f"{path}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            # The directory itself: a file in it would go first when the directory is removed.
+            fd = os.open(path, _DIRECTORY)
             fcntl.flock(fd, fcntl.LOCK_EX)
         self._held[path] = fd
         try:
@@ -137,21 +139,42 @@ class Store:
     def sweep(self) -> list[str]:
         """Remove the workplaces that nobody holds; return their names."""
         removed: list[str] = []
-        with self.exclusive():
-            for name in sorted(os.listdir(self.place("work"))):
-                path = self.place("work", name)
-                fd = os.open(f"{path}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with self.making("sweep"), contextlib.ExitStack() as stack:
+            with self.exclusive():
+                # Between its mkdir and its lock, who makes one holds `shared`.
+                free = [
+                    name
+                    for name in sorted(os.listdir(self.place("work")))
+                    if self._hold(name, stack)
+                ]
+            for name in free:
                 try:
-                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    # Somebody is at work there.
+                    remove_tree(self.place("work", name))
+                except OSError as error:
+                    if error.errno not in {errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST}:
+                        raise
+                    # A bundle that its own program removes at the same time.
                     continue
-                else:
-                    remove_tree(path)
-                    removed.append(name)
-                finally:
-                    os.close(fd)
+                removed.append(name)
         return removed
+
+    def _hold(self, name: str, stack: contextlib.ExitStack) -> bool:
+        """Lock a workplace until the stack ends; False where somebody is at work there."""
+        try:
+            fd = os.open(self.place("work", name), _DIRECTORY)
+        except FileNotFoundError:
+            # Its owner has come to the end.
+            return False
+        except PermissionError:
+            # The mode of a directory that a program has made for itself.
+            _permit(self.place("work", name), None)
+            fd = os.open(self.place("work", name), _DIRECTORY)
+        stack.callback(os.close, fd)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
 
 @contextlib.contextmanager
@@ -240,6 +263,7 @@ def _remove(top_fd: int, name: str, moved: str, count: int) -> int:
             try:
                 os.unlink(child, dir_fd=fd)
             except IsADirectoryError:
+                _permit(child, fd)
                 os.rename(child, f"{moved}{count}", src_dir_fd=fd, dst_dir_fd=top_fd)
                 count += 1
     finally:
@@ -250,13 +274,17 @@ def _remove(top_fd: int, name: str, moved: str, count: int) -> int:
 
 def _opened(name: str, parent_fd: int | None) -> int:
     """Open a directory whose mode may forbid it; closes nothing."""
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    if os.geteuid() != 0:
-        # A rename needs to write into the directory that moves: its `..` changes. What is no
-        # directory is not ours to change: chmod(2) follows links.
-        path_fd = os.open(name, os.O_PATH | flags, dir_fd=parent_fd)
-        try:
-            os.chmod(f"/proc/self/fd/{path_fd}", 0o700)
-        finally:
-            os.close(path_fd)
-    return os.open(name, flags, dir_fd=parent_fd)
+    _permit(name, parent_fd)
+    return os.open(name, _DIRECTORY, dir_fd=parent_fd)
+
+
+def _permit(name: str, parent_fd: int | None) -> None:
+    """Let a plain user read, empty and move a directory of his: a move writes its `..`."""
+    if os.geteuid() == 0:
+        return
+    # What is no directory is not ours to change: chmod(2) follows links.
+    path_fd = os.open(name, os.O_PATH | _DIRECTORY, dir_fd=parent_fd)
+    try:
+        os.chmod(f"/proc/self/fd/{path_fd}", 0o700)
+    finally:
+        os.close(path_fd)

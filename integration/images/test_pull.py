@@ -62,6 +62,14 @@ def test_an_image_comes_from_every_kind_of_place(store, ground, image, transport
     assert {"etc", "etc/passwd", "hello", "added"} == set(tree(made.path))
 
 
+def test_the_storage_of_podman_is_a_place(store, ground, image):
+    place = f"containers-storage:[vfs@{ground}/graph+{ground}/run]localhost/x:1"
+    skopeo("copy", image.reference, place)
+    made = rootfs_of(store, place, Steps())
+
+    assert {"etc", "etc/passwd", "hello", "added"} == set(tree(made.path))
+
+
 def test_what_is_there_is_not_asked_for_again(store, image):
     rootfs_of(store, image.reference, Steps())
     steps = Steps()

@@ -83,6 +83,7 @@ def collect(store: Store, progress: Progress, holders: Sequence[Holder] = ()) ->
             unused = _unused_rootfs(store, uses)
             freed = sum(_size_of_rootfs(store, key) for key in unused)
             _remove_refs(store, unused)
+            _remove_half_written(store)
             for key in unused:
                 os.rename(store.place("rootfs", key), os.path.join(path, key))
             blobs = _unused_blobs(store, uses) if free else []
@@ -166,6 +167,13 @@ def _remove_refs(store: Store, unused: Sequence[str]) -> None:
         dangling = not os.path.exists(path)
         if dangling or name not in known or os.path.basename(os.readlink(path)) in unused:
             os.unlink(path)
+
+
+def _remove_half_written(store: Store) -> None:
+    """Remove what `write_whole` of a killed command has left in the layout."""
+    for name in os.listdir(store.place("layout")):
+        if ".new-" in name:
+            os.unlink(store.place("layout", name))
 
 
 def _size_of_rootfs(store: Store, key: str) -> int:

@@ -28,8 +28,8 @@ COMPRESSIONS = {
     "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip": "gzip",
     "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd": "zstd",
 }
-# Engines stop at 127, the depth that overlay mounts could have.
-MOST_LAYERS = 512
+# Engines stop at 127, the depth that overlay mounts could have; skopeo slows down with each.
+MOST_LAYERS = 128
 MOST_MANIFESTS = 1000
 
 

@@ -102,6 +102,8 @@ def pull(
     """
     need("skopeo", "setpriv")
     name = normalised(reference)
+    # What a killed pull has left may be what fills the disk.
+    store.sweep()
     wanted = platform or platforms.of_host()
 
     def waiting() -> None:
