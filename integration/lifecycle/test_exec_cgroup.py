@@ -53,6 +53,19 @@ def test_a_path_alone_is_meant_in_every_hierarchy(container, sub):
 
 
 @needs.hierarchies_of_v1
+def test_the_unified_hierarchy_beside_v1_may_lack_the_path(runtime, container, sub):
+    unified = host.hierarchies().get("")
+    if unified:
+        os.rmdir(f"{unified}/{container.id}/{sub}")
+    result = container.exec("cat", "/proc/self/cgroup", flags=("--cgroup", sub))
+    known_of_runc(runtime, "1.1 wants it there as well", seen=result.code != 0)
+    found = places(result.ok().out)
+
+    assert found[""].endswith(container.id)
+    assert found["freezer"].endswith(f"{container.id}/{sub}")
+
+
+@needs.hierarchies_of_v1
 @needs.controllers("memory", "pids")
 def test_controllers_may_have_paths_of_their_own(container, sub):
     found = seen(container, "--cgroup", f"memory:{sub}", "--cgroup", "pids:/")

@@ -27,6 +27,10 @@ def below(words: list[str], paths: tuple[str, ...], host: Host) -> tuple[str, ..
         unknown.difference_update(names)
         inside = wanted[names[0]] if names else wanted.get("", "")
         found.append(f"{path}/{inside}" if inside else path)
+        if place.version == 2 and len(paths) > 1 and not os.path.isdir(found[-1]):
+            # Beside v1 it holds no limit worth a cgroup of one's own: who made those of v1 below
+            # the container's need not have made this one.
+            found[-1] = path
         if not os.path.isdir(found[-1]):
             raise UsageError(f"--cgroup: there is no cgroup {found[-1]}", hint="make it first")
     if unknown:

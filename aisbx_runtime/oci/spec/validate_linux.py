@@ -125,7 +125,7 @@ def sysctls_stay_inside(spec: Spec, at: Document) -> None:
         path = sysctl.path_of(name)
         if path == "kernel/hostname":
             raise at.error(place, "cannot be set as a sysctl", "use the field hostname")
-        if path == "kernel/domainname" and spec.domainname is not None:
+        if path == "kernel/domainname" and spec.domainname not in {None, spec.linux.sysctl[name]}:
             # As runc and crun: two values for one name.
             raise at.error(place, "conflicts with the field domainname", "give only one of them")
         type_ = sysctl.namespace_of(path)

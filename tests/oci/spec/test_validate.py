@@ -322,6 +322,7 @@ KEPT = [
         ],
     ),
     both(namespaces("time"), linux("timeOffsets", {"boottime": {"secs": 1}})),
+    both(top("domainname", "d"), linux("sysctl", {"kernel.domainname": "d"})),
     linux("sysctl", {"net.a": "1", "kernel.sem": "1", "kernel.domainname": "d"}),
     linux("netDevices", {"eth0": {"name": "wlan%d"}}),
     linux("intelRdt", {"closID": "gold", "memBwSchema": "MB:0=1"}),
