@@ -6,7 +6,11 @@ Same entries and contents, same bytes, whatever the order they come in. The cont
 from __future__ import annotations
 
 import hashlib
+import os
+import struct
 import zlib
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from aisbx_runtime.sandbox.errors import HostError, InputError
@@ -18,6 +22,7 @@ from aisbx_runtime.sandbox.tree import raw_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import Future
     from typing import BinaryIO
 
     from aisbx_runtime.sandbox.progress import Progress
@@ -25,10 +30,14 @@ if TYPE_CHECKING:
 
 WHITEOUT = ".wh."
 OPAQUE = ".wh..wh..opq"
-CHUNK_BYTES = 256 * 1024
-# zlib(3): 16 for a gzip header, which then has no name and no time; 15 for the window.
-_GZIP_WINDOW = 16 + 15
-_GZIP_LEVEL = 6
+CHUNK_BYTES = 512 * 1024
+# RFC 1952: deflate, no name, no time, made on Unix.
+_GZIP_HEADER = b"\x1f\x8b\x08\0\0\0\0\0\0\x03"
+# RFC 1951: an empty block that is the last one.
+_LAST_BLOCK = b"\x03\0"
+_WINDOW_BYTES = 32 * 1024
+# 1 % larger than 6, in half the time.
+_LEVEL = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,34 +93,43 @@ def write(
 
 
 class Compressed:
-    """A gzip file that is written, and the digests of what went in and came out."""
+    """A gzip file that is written, and the digests of what went in and came out.
+
+    Chunks are compressed side by side, each with the end of the one before as its dictionary, and
+    joined at byte boundaries (RFC 1951 3.2.4): the result does not depend on how many processors
+    there are.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
         self.size_bytes = 0
         self._inside = hashlib.sha256()
         self._outside = hashlib.sha256()
-        self._gzip = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
+        self._check = 0
+        self._taken_bytes = 0
+        self._tail = b""
 
     def take(self, parts: Iterable[bytes]) -> Iterator[int]:
         """Write all parts, and yield now and then how many bytes went in."""
-        taken_bytes = 0
-        gathered = bytearray()
-        for part in parts:
-            # Small parts are gathered: a call for each header costs more than the work.
-            gathered += part
-            taken_bytes += len(part)
-            if len(gathered) >= CHUNK_BYTES:
-                self._put(gathered)
-                gathered = bytearray()
-                yield taken_bytes
-        self._put(gathered)
-        self._write(self._gzip.flush())
-        yield taken_bytes
-
-    def _put(self, data: bytes | bytearray) -> None:
-        self._inside.update(data)
-        self._write(self._gzip.compress(data))
+        processors = len(os.sched_getaffinity(0))
+        self._write(_GZIP_HEADER)
+        with ThreadPoolExecutor(processors) as pool:
+            waiting: deque[Future[bytes]] = deque()
+            for chunk in _chunks(parts):
+                waiting.append(pool.submit(_deflated, chunk, self._tail))
+                self._tail = chunk[-_WINDOW_BYTES:]
+                self._inside.update(chunk)
+                self._check = zlib.crc32(chunk, self._check)
+                self._taken_bytes += len(chunk)
+                while len(waiting) > 2 * processors:
+                    self._write(waiting.popleft().result())
+                yield self._taken_bytes
+            for done in waiting:
+                self._write(done.result())
+        self._write(_LAST_BLOCK)
+        # RFC 1952 2.3.1: CRC32, and ISIZE modulo 2 ** 32.
+        self._write(struct.pack("<II", self._check, self._taken_bytes & 0xFFFFFFFF))
+        yield self._taken_bytes
 
     def _write(self, data: bytes) -> None:
         self._outside.update(data)
@@ -127,6 +145,26 @@ class Compressed:
     def digest(self) -> str:
         """Return the digest of what came out."""
         return f"sha256:{self._outside.hexdigest()}"
+
+
+def _chunks(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the same bytes cut at the same places, however they come."""
+    gathered = bytearray()
+    for part in parts:
+        gathered += part
+        while len(gathered) >= CHUNK_BYTES:
+            yield bytes(gathered[:CHUNK_BYTES])
+            del gathered[:CHUNK_BYTES]
+    if gathered:
+        yield bytes(gathered)
+
+
+def _deflated(chunk: bytes, before: bytes) -> bytes:
+    # Threads do this at once: zlib lets go of the interpreter's lock.
+    deflate = zlib.compressobj(
+        _LEVEL, zlib.DEFLATED, -15, zlib.DEF_MEM_LEVEL, zlib.Z_DEFAULT_STRATEGY, before
+    )
+    return deflate.compress(chunk) + deflate.flush(zlib.Z_SYNC_FLUSH)
 
 
 def blocks(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import os
+import subprocess
 import tarfile
 from dataclasses import replace
 
@@ -109,6 +111,46 @@ def test_the_digests_are_those_of_the_bytes(made):
 
 def test_the_gzip_header_has_no_name_and_no_time():
     assert written([ROOT])[1][:10] == b"\x1f\x8b\x08\0\0\0\0\0\0\x03"
+
+
+PIECES = st.lists(st.integers(0, 2 * layer.CHUNK_BYTES), max_size=4)
+
+
+@settings(max_examples=30)
+@given(PIECES, PIECES)
+def test_how_the_bytes_come_and_how_many_processors_there_are_changes_nothing(ones, twos):
+    content = bytes(range(256)) * 20000
+    found = set()
+    for pieces, processors in (
+        (ones, {min(os.sched_getaffinity(0))}),
+        (twos, os.sched_getaffinity(0)),
+    ):
+        file = io.BytesIO()
+        made = layer.Compressed(file)
+        rest = io.BytesIO(content)
+        before = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, processors)
+        try:
+            told = list(made.take([*(rest.read(size) for size in pieces), rest.read()]))
+        finally:
+            os.sched_setaffinity(0, before)
+        found.add(file.getvalue())
+        assert gzip.decompress(file.getvalue()) == content
+        assert told[-1] == len(content)
+
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("size", [0, 1, layer.CHUNK_BYTES - 1, layer.CHUNK_BYTES])
+def test_gzip_reads_what_was_compressed(size):
+    content = bytes(size)
+    file = io.BytesIO()
+    made = layer.Compressed(file)
+    list(made.take([content]))
+    done = subprocess.run(["gzip", "-dc"], input=file.getvalue(), capture_output=True, check=True)
+
+    assert done.stdout == content
+    assert made.diff_id == f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 def test_the_first_name_in_the_archive_has_the_file():
