@@ -9,7 +9,7 @@ import pytest
 from aisbx_runtime.sandbox.errors import InputError, NotFoundError
 from aisbx_runtime.sandbox.snapshots.remove import gc, references, remove
 from aisbx_runtime.sandbox.snapshots.shelf import Shelf
-from tests.sandbox.snapshots.conftest import DIGEST, KEY
+from tests.sandbox.snapshots.box import DIGEST, KEY
 
 
 def contents(store):
