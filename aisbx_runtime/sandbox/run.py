@@ -39,8 +39,17 @@ _ENOTEMPTY = 39
 _EEXIST = 17
 
 
-def start(store: str, runtime: Runtime, base: Base, request: Request) -> int:
+def start(
+    store: str,
+    runtime: Runtime,
+    base: Base,
+    request: Request,
+    refill: Callable[[str], None] | None = None,
+    snapshot: str | None = None,
+) -> int:
     """Run a sandbox; return the exit code of its program, or 0 when it was left running.
+
+    refill: called with the bundle before it comes to its place: the files of `snapshot` go there.
 
     Raises SandboxError; nothing of it is left then.
     """
@@ -49,8 +58,9 @@ def start(store: str, runtime: Runtime, base: Base, request: Request) -> int:
     keep = request.flag("keep") or request.flag("detach")
     config = bundle.config_of(base, request, path, sandbox_id, lasting=keep)
     facts = bundle.facts_of(base, sandbox_id, upper=f"{path}/upper", keep=keep)
+    facts["snapshot"] = snapshot
     # Open until we end: whoever finds its lock free knows that nobody waits for this sandbox.
-    facts_fd = place(store, path, base, config, facts)
+    facts_fd = place(store, path, base, config, facts, refill)
     if request.flag("detach"):
         return _leave_running(store, runtime, path, sandbox_id)
     gone = f"{store}/work/gone.{posix.urandom(8).hex()}"
@@ -86,7 +96,14 @@ def name_of(given: str | None) -> str:
     return given
 
 
-def place(store: str, path: str, base: Base, config: Json, facts: Json) -> int:
+def place(
+    store: str,
+    path: str,
+    base: Base,
+    config: Json,
+    facts: Json,
+    refill: Callable[[str], None] | None = None,
+) -> int:
     """Make a bundle in the store, whole or not at all; return the fd that says who waits for it.
 
     Raises InputError where the name is taken, NotFoundError where the image was removed.
@@ -100,6 +117,8 @@ def place(store: str, path: str, base: Base, config: Json, facts: Json) -> int:
         try:
             facts_fd = bundle.fill(work, base, config, facts)
             fcntl.flock(facts_fd, fcntl.LOCK_EX)
+            if refill is not None:
+                refill(work)
             posix.rename(work, path)
         except BaseException as error:
             _remove(work)

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from aisbx_runtime.sandbox.snapshots.restore import fill_upper
 from aisbx_runtime.sandbox.snapshots.shelf import Shelf
 from aisbx_runtime.sandbox.store import Store
-from aisbx_runtime.sandbox.tree import Overlay
 from integration.snapshots.merged import mounted, view
 from tests import strategies  # noqa: F401 - sets how many examples there are
 from tests.sandbox.snapshots.box import KEY, Box
@@ -108,7 +107,7 @@ def check(place, actions, moment_ns, more, *, userxattr):
         rootfs = store.place("rootfs", KEY, "rootfs")
         os.makedirs(rootfs)
         image(rootfs)
-        box = Box(store, "box", Overlay("user" if userxattr else "trusted"))
+        box = Box(store, "box", "user" if userxattr else "trusted")
 
         with mounted(rootfs, box.upper, userxattr=userxattr) as merged:
             act(merged, actions, moment_ns)

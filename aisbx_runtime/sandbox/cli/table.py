@@ -27,6 +27,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "image push": ("image.push", "copy an image to a registry or another place"),
     "image rm": ("image.rm", "remove images, and what nobody uses then"),
     "image gc": ("image.gc", "remove what nothing refers to"),
+    "snapshot create": ("snapshot.create", "keep what a sandbox has changed by now"),
+    "snapshot ls": ("snapshot.ls", "list the snapshots"),
+    "snapshot inspect": ("snapshot.inspect", "print what a snapshot consists of"),
+    "snapshot diff": ("snapshot.diff", "print what changed since the image, or another snapshot"),
+    "snapshot restore": ("snapshot.restore", "run a program in a sandbox made from a snapshot"),
+    "snapshot rm": ("snapshot.rm", "remove snapshots or their names"),
+    "snapshot gc": ("snapshot.gc", "remove the files that no snapshot has"),
     "bundle create": ("bundle.create", "make a bundle on a cached image"),
     "bundle rm": ("bundle.rm", "remove a bundle and what it changed"),
 }  # fmt: skip

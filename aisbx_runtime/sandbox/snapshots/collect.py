@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from aisbx_runtime.sandbox.snapshots.known import Identity
     from aisbx_runtime.sandbox.snapshots.shelf import Shelf
     from aisbx_runtime.sandbox.tree import Entry, Mapping, Overlay
+    from aisbx_runtime.sandbox.tree.walk import Content
 
 _COPY = "copy:"
 # What takes long enough to be told of.
@@ -50,9 +51,27 @@ class Collection:
         """
         self._moment_ns = moment_ns
         self._seen = {}
+        self.entries = self._walk(upper, mapping, overlay, self._content)
+
+    def unknown_bytes(self, upper: str, mapping: Mapping | None, overlay: Overlay) -> int:
+        """Return how much would have to be copied now."""
+        total = 0
+
+        def content(_: int, found: os.stat_result) -> tuple[str, int]:
+            nonlocal total
+            if known.identity_of(found) not in self._digests:
+                total += found.st_size
+            return "", found.st_size
+
+        self._walk(upper, mapping, overlay, content)
+        return total
+
+    def _walk(
+        self, upper: str, mapping: Mapping | None, overlay: Overlay, content: Content
+    ) -> list[Entry]:
         fd = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            self.entries = walk(fd, mapping, overlay=overlay, content=self._content)
+            return walk(fd, mapping, overlay=overlay, content=content)
         finally:
             os.close(fd)
 

@@ -1,29 +1,27 @@
-"""A sandbox as a bundle: where its upper directory is and how it is to be read."""
+"""A sandbox as snapshots see it: where its upper directory is and how it is to be read."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-import stat
 from dataclasses import dataclass
 
-from aisbx_runtime.sandbox.errors import InputError, NotFoundError
+from aisbx_runtime.sandbox.errors import InputError
+from aisbx_runtime.sandbox.snapshots import known
 from aisbx_runtime.sandbox.snapshots.tree_file import Base
 from aisbx_runtime.sandbox.tree import Mapping, Overlay
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from aisbx_runtime.sandbox.containers import Sandbox
     from aisbx_runtime.sandbox.store import Store
-
-FACTS = "aisbx.json"
-LONGEST_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Container:
     """What snapshots need of a bundle. path: of its directory."""
 
-    id: str
     path: str
     base: Base
     upper: str
@@ -33,7 +31,7 @@ class Container:
     @property
     def known(self) -> str:
         """Where the last snapshot's digests are kept."""
-        return f"{self.path}/known.json"
+        return f"{self.path}/{known.FILE}"
 
     @property
     def marker(self) -> str:
@@ -41,36 +39,40 @@ class Container:
         return f"{self.path}/paused-by-snapshot"
 
 
-def container_of(store: Store, text: str) -> Container:
-    """Return the sandbox that a person names: by its name, or by a path with a `/` in it."""
-    path = os.path.abspath(text) if "/" in text else store.place("containers", text)
-    if text in {"", ".", ".."}:
-        raise InputError(f"{text!r} is no name of a sandbox")
-    where = f"{path}/{FACTS}"
+def container_of(sandbox: Sandbox) -> Container:
+    """Return what snapshots need. Raises InputError for a bundle that was changed by hand."""
+    mapping = Mapping.of(sandbox.uid_map, sandbox.gid_map) if sandbox.uid_map else None
+    return Container(
+        path=sandbox.path,
+        base=Base(sandbox.reference, sandbox.digest, sandbox.key),
+        upper=sandbox.upper,
+        mapping=mapping,
+        overlay=overlay_of(sandbox.path),
+    )
+
+
+def overlay_of(bundle: str) -> Overlay:
+    """Return how the overlay of a bundle marks things: its own mount options say it."""
+    path = f"{bundle}/config.json"
     try:
-        fd = os.open(where, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise NotFoundError(f"no sandbox {text!r}", hint="aisbx ls lists them") from error
-    with open(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise InputError("the facts of a sandbox are no file", where=where)
-        data = file.read(LONGEST_BYTES)
-    try:
-        facts = json.loads(data)
-        image = facts["image"]
-        base = Base(str(image["reference"]), str(image["digest"]), str(facts["rootfs"]))
-        given = facts.get("mapping")
-        mapping = Mapping.of(given["uid"], given["gid"]) if given else None
-        return Container(
-            id=str(facts["id"]),
-            path=path,
-            base=base,
-            upper=str(facts["upper"]),
-            mapping=mapping,
-            # Whoever may not have `trusted` attributes mounts with userxattr.
-            overlay=Overlay("user" if mapping or os.geteuid() != 0 else "trusted"),
-        )
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        with open(path, encoding="utf-8") as file:
+            mounts = json.load(file)["mounts"]
+        options = [
+            mount["options"]
+            for mount in mounts
+            if mount["destination"] == "/" and mount["type"] == "overlay"
+        ]
+        return Overlay("user" if "userxattr" in options[-1] else "trusted")
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise InputError(
-            "the facts of a sandbox are spoilt", where=where, why=f"{type(error).__name__}: {error}"
+            "the config of a bundle has no overlay at /",
+            where=path,
+            why=f"{type(error).__name__}: {error}",
+            hint="only what `aisbx` has made can be kept",
         ) from error
+
+
+def turn_of(store: Store, bundle: str) -> str:
+    """Return the path of the lock of whoever snapshots or replaces a sandbox."""
+    value = hashlib.sha256(os.fsencode(bundle)).hexdigest()
+    return store.place("locks", f"snapshot-{value[:32]}")

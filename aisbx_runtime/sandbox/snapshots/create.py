@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
-import os
 from dataclasses import dataclass
 
 from aisbx_runtime.sandbox.errors import HostError, SandboxError
 from aisbx_runtime.sandbox.snapshots import known
 from aisbx_runtime.sandbox.snapshots.collect import Collection
+from aisbx_runtime.sandbox.snapshots.container import turn_of
 from aisbx_runtime.sandbox.snapshots.frozen import frozen, turn
 from aisbx_runtime.sandbox.snapshots.shelf import Shelf, flush
 from aisbx_runtime.sandbox.snapshots.tree_file import Tree
@@ -19,8 +18,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from aisbx_runtime.sandbox.progress import Progress
     from aisbx_runtime.sandbox.snapshots.container import Container
-    from aisbx_runtime.sandbox.snapshots.frozen import Control
+    from aisbx_runtime.sandbox.snapshots.control import Control
     from aisbx_runtime.sandbox.store import Store
+
+# Copied in a few milliseconds; less is not worth another look at the container.
+MUCH_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +37,6 @@ class Taken:
     entries: int
     read_bytes: int
     moved_from: str
-
-
-def turn_of(store: Store, container: Container) -> str:
-    """Return the path of the lock of whoever snapshots or restores a container."""
-    value = hashlib.sha256(os.fsencode(container.path)).hexdigest()
-    return store.place("locks", f"snapshot-{value[:32]}")
 
 
 def create(
@@ -59,7 +55,7 @@ def create(
         progress.step("waiting for another snapshot of it")
 
     try:
-        with turn(turn_of(store, container), waiting) as turn_fd:
+        with turn(turn_of(store, container.path), waiting) as turn_fd:
             attempt = _Attempt(shelf, container, control, turn_fd, name, progress)
             taken = attempt.take(known.load(container.known)) or attempt.take({})
     except OSError as error:
@@ -88,15 +84,12 @@ class _Attempt:
         with shelf.store.workplace("snapshot") as workplace:
             collection = Collection(shelf, workplace, digests)
             where = (container.upper, container.mapping, container.overlay)
-            moment_ns = known.now_ns()
-            running = control.status() == "running"
-            if running and not known.writes_by_mapping(control.processes()):
-                # Most of the work while it runs: what does not change till then stays copied.
-                with contextlib.suppress(SandboxError):
-                    collection.read(*where, moment_ns)
-            with frozen(control, self.turn_fd, container.marker):
+            status = control.status()
+            if status == "running":
+                self._read_ahead(collection)
+            with frozen(control, status, self.turn_fd, container.marker):
                 moment_ns = known.now_ns()
-                lasting = not known.writes_by_mapping(control.processes())
+                lasting = status == "stopped" or not known.writes_by_mapping(control.processes())
                 collection.read(*where, moment_ns)
             collection.hash(self.progress)
             files = collection.files()
@@ -114,6 +107,20 @@ class _Attempt:
             collection.copied_bytes,
             "" if before == snapshot_id else before,
         )
+
+    def _read_ahead(self, collection: Collection) -> None:
+        """Copy most of it while the container runs: what stays as it is need not be copied again.
+
+        Nobody relies on it, so what goes wrong here is no failure.
+        """
+        container = self.container
+        where = (container.upper, container.mapping, container.overlay)
+        with contextlib.suppress(SandboxError):
+            if collection.unknown_bytes(*where) < MUCH_BYTES:
+                return
+            moment_ns = known.now_ns()
+            if not known.writes_by_mapping(self.control.processes()):
+                collection.read(*where, moment_ns)
 
 
 def _needed(collection: Collection, files: list[tuple[str, str]]) -> set[str]:

@@ -11,30 +11,9 @@ from aisbx_runtime.sandbox.errors import HostError, InputError, SandboxError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
-    from typing import Protocol
+    from collections.abc import Callable, Generator
 
-    class Control(Protocol):
-        """What the runtime is asked of one container."""
-
-        def status(self) -> str:
-            """Return creating, created, running, paused or stopped; empty: it knows none."""
-            ...
-
-        def pause(self) -> None:
-            """Freeze it. Raises SandboxError."""
-
-        def resume(self) -> None:
-            """Thaw it. Raises SandboxError."""
-
-        def resume_words(self) -> Sequence[str]:
-            """Return the program that thaws it, and its arguments."""
-            ...
-
-        def processes(self) -> list[int]:
-            """Return its processes, as the host numbers them."""
-            ...
-
+    from aisbx_runtime.sandbox.snapshots.control import Control
 
 # Says nothing while all is well; the end of its input without a word means that we were killed.
 _GUARDIAN = 'read -r word || exec "$@"'
@@ -60,14 +39,13 @@ def turn(path: str, waiting: Callable[[], None] | None = None) -> Generator[int]
 
 
 @contextlib.contextmanager
-def frozen(control: Control, turn_fd: int, marker: str) -> Generator[None]:
+def frozen(control: Control, status: str, turn_fd: int, marker: str) -> Generator[None]:
     """Pause a container that runs; what does not run, or is paused already, is left as it is.
 
-    marker: path of a file that is there while the pause is ours. After kill -9 a guardian thaws the
-    container and keeps the turn until it has; should that be killed as well, the marker tells the
-    next one, who thaws it at the end.
+    status: what `control` has just said. marker: path of a file that is there while the pause is
+    ours. After kill -9 a guardian thaws the container and keeps the turn until it has; should that
+    be killed as well, the marker tells the next one, who thaws it at the end.
     """
-    status = control.status()
     if status == "creating":
         raise InputError("the container is just being created", hint="try again")
     ours = os.path.exists(marker)

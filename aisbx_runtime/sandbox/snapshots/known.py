@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     Identity = tuple[int, int, int, int, int]
 
 VERSION = 1
+# In the bundle.
+FILE = "known.json"
 # clock_gettime(2): the clock that the kernel takes for the times of files.
 CLOCK_REALTIME_COARSE = 5
 _MAPPED_ELSEWHERE = ("/memfd:", "/dev/", "/SYSV", "anon_inode:", "[")

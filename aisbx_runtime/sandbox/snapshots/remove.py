@@ -11,6 +11,7 @@ from aisbx_runtime.sandbox.snapshots.shelf import Shelf, flush
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from aisbx_runtime.sandbox.snapshots.tree_file import Base
     from aisbx_runtime.sandbox.store import Store
 
 
@@ -22,14 +23,13 @@ class Freed:
     bytes: int
 
 
-def references(store: Store) -> tuple[set[str], set[str]]:
-    """Return the keys of the rootfs and the digests of the manifests that snapshots lie on.
+def bases(store: Store) -> dict[str, Base]:
+    """Return what each snapshot lies on, by its id.
 
     For whoever removes images: the caller holds `store.exclusive()`.
     """
     shelf = Shelf(store)
-    bases = [shelf.tree(snapshot_id).base for snapshot_id in shelf.ids()]
-    return {base.rootfs for base in bases}, {base.digest for base in bases}
+    return {snapshot_id: shelf.tree(snapshot_id).base for snapshot_id in shelf.ids()}
 
 
 def remove(store: Store, text: str) -> tuple[str, bool]:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     Value = Mapping[str, "Value"] | Sequence["Value"] | str | int | None
 
 VERSION = 1
+# Of the name of a rootfs: it becomes a part of a path.
+_KEY = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 LARGEST = 2**63
 
 
@@ -81,8 +83,7 @@ def decoded(data: bytes, where: str) -> Tree:
         value = json.loads(data)
         if value["version"] != VERSION:
             raise InputError(f"a snapshot of version {value['version']!r}", where=where)
-        given = value["base"]
-        base = Base(*[_text(given, name) for name in ("reference", "digest", "rootfs")])
+        base = _base(value["base"])
         entries = tuple([_entry(row) for row in value["entries"]])
     except (ValueError, TypeError, KeyError, RecursionError, AttributeError) as error:
         raise InputError(
@@ -93,6 +94,13 @@ def decoded(data: bytes, where: str) -> Tree:
     if encoded(tree)[1] != data:
         raise InputError("not a snapshot as this program writes them", where=where)
     return tree
+
+
+def _base(row: Mapping[str, Value]) -> Base:
+    base = Base(_text(row, "reference"), _text(row, "digest"), _text(row, "rootfs"))
+    if not is_digest(base.digest) or not set(base.rootfs) <= _KEY:
+        raise ValueError("base")
+    return base
 
 
 def _entry(row: Mapping[str, Value]) -> Entry:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 
+from aisbx_runtime.sandbox import containers
 from aisbx_runtime.sandbox.progress import Silence
 from aisbx_runtime.sandbox.snapshots.container import container_of
 from aisbx_runtime.sandbox.snapshots.create import create
@@ -13,6 +13,7 @@ from aisbx_runtime.sandbox.snapshots.create import create
 KEY = "0" * 64 + "-v1"
 DIGEST = f"sha256:{'0' * 64}"
 REFERENCE = "docker://docker.io/library/alpine:latest"
+NAMESPACE = "trusted" if os.geteuid() == 0 else "user"
 
 
 class Stopped:
@@ -31,7 +32,7 @@ class Stopped:
 class Box:
     """A bundle without anything that could run."""
 
-    def __init__(self, store, name, overlay=None):
+    def __init__(self, store, name, namespace=NAMESPACE):
         self.store = store
         self.path = store.place("containers", name)
         self.upper = f"{self.path}/upper"
@@ -48,12 +49,15 @@ class Box:
             else {"uid": [[0, os.getuid(), 1]], "gid": [[0, os.getgid(), 1]]},
             "snapshot": None,
             "created": "2026-01-01T00:00:00Z",
+            "keep": True,
         }
         with open(f"{self.path}/aisbx.json", "w") as file:
             json.dump(facts, file)
-        self.container = container_of(store, name)
-        if overlay is not None:
-            self.container = dataclasses.replace(self.container, overlay=overlay)
+        options = [] if namespace == "trusted" else ["userxattr"]
+        root = {"destination": "/", "type": "overlay", "options": options}
+        with open(f"{self.path}/config.json", "w") as file:
+            json.dump({"mounts": [root]}, file)
+        self.container = container_of(containers.named(store, name))
 
     def write(self, path, text, mtime_ns=10**18):
         """Write a file that was changed long ago."""

@@ -7,8 +7,10 @@ import time
 
 import pytest
 
+from aisbx_runtime.sandbox import containers
 from aisbx_runtime.sandbox.errors import InputError, NotFoundError
 from aisbx_runtime.sandbox.snapshots import known
+from aisbx_runtime.sandbox.snapshots.container import container_of
 from aisbx_runtime.sandbox.snapshots.remove import gc
 from aisbx_runtime.sandbox.snapshots.shelf import Shelf
 
@@ -150,18 +152,15 @@ def test_a_snapshot_with_an_impossible_name_is_not_taken(store, box):
     assert [] == Shelf(store).ids()
 
 
-def test_the_facts_of_a_sandbox_are_read_as_data(store, box):
-    from aisbx_runtime.sandbox.snapshots.container import container_of
-
-    path = f"{box.path}/aisbx.json"
-    for text in "", "[]", "{}", '{"id": 1}', "\xff", "[" * 100000:
-        with open(path, "w", encoding="latin-1") as file:
+def test_a_bundle_without_our_overlay_is_refused(store, box):
+    for text in (
+        "",
+        "[]",
+        "{}",
+        '{"mounts": []}',
+        '{"mounts": [{"destination": "/", "type": "tmpfs"}]}',
+    ):
+        with open(f"{box.path}/config.json", "w") as file:
             file.write(text)
-        with pytest.raises(InputError):
-            container_of(store, "box")
-    os.unlink(path)
-    os.mkfifo(path)
-    with pytest.raises(InputError, match="no file"):
-        container_of(store, "box")
-    with pytest.raises(NotFoundError):
-        container_of(store, "other")
+        with pytest.raises(InputError, match="no overlay"):
+            container_of(containers.named(store, "box"))

@@ -47,6 +47,7 @@ def test_the_document_that_the_next_tests_change_is_read():
         document(more=1),
         document(base={}),
         document(base={"reference": "a", "digest": "b", "rootfs": 1}),
+        document(base={"reference": "a", "digest": BASE.digest, "rootfs": "../../etc"}),
         document(entries={}),
         document(entries=["a"]),
         document(entries=[{"path": "a"}]),

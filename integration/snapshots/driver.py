@@ -1,0 +1,69 @@
+"""One operation on a store, to be killed at any of its system calls: `driver STORE OPERATION`.
+
+The store is made by `ground`: a sandbox that does not run, with a snapshot `old`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+
+from aisbx_runtime.sandbox import containers
+from aisbx_runtime.sandbox.progress import Silence
+from aisbx_runtime.sandbox.snapshots.container import container_of
+from aisbx_runtime.sandbox.snapshots.create import create
+from aisbx_runtime.sandbox.snapshots.remove import gc, remove
+from aisbx_runtime.sandbox.snapshots.shelf import Shelf
+from aisbx_runtime.sandbox.store import Store
+from tests.sandbox.snapshots.box import KEY, Box, Stopped
+
+
+def ground(path):
+    """Make the store."""
+    store = Store.open(path)
+    os.makedirs(store.place("rootfs", KEY, "rootfs"))
+    box = Box(store, "box")
+    box.write("same", "same")
+    box.write("old", "old")
+    box.snapshot("old")
+    os.unlink(f"{box.upper}/old")
+    for name in "abc":
+        box.write(f"d/{name}", name)
+    return store
+
+
+def sound(store):
+    """Return what is in the store, having looked whether each snapshot is whole."""
+    shelf = Shelf(store)
+    needed = set()
+    for each in shelf.ids():
+        for entry in shelf.tree(each).entries:
+            if entry.kind == "file":
+                needed.add(entry.digest[7:])
+                with shelf.open_file(entry.digest) as file:
+                    assert entry.digest == f"sha256:{hashlib.sha256(file.read()).hexdigest()}"
+    return {
+        "trees": sorted(os.listdir(store.place("snapshots/trees"))),
+        "files": sorted(
+            name for _, _, names in os.walk(store.place("snapshots/files")) for name in names
+        ),
+        "names": sorted(os.listdir(store.place("snapshots/names"))),
+        "work": os.listdir(store.place("work")),
+    }
+
+
+def main(path, operation):
+    store = Store.open(path)
+    if operation == "create":
+        container = container_of(containers.named(store, "box"))
+        create(store, container, Stopped(), name="new", progress=Silence())
+    elif operation == "rm":
+        remove(store, "old")
+    elif operation == "gc":
+        store.sweep()
+        gc(store)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

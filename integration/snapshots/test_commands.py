@@ -1,0 +1,188 @@
+"""`aisbx snapshot ...` on sandboxes that run, as people and programs call it."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+FOREVER = "while :; do sleep 1; done"
+
+
+@pytest.fixture
+def box(aisbx):
+    """A sandbox `box` that runs and has changed something."""
+    script = f"echo one >/etc/one; rm /etc/group; mkdir -p /srv/d; touch /ready; {FOREVER}"
+    aisbx("run", "--detach", "--name", "box", "busybox", "sh", "-c", script).ok()
+    aisbx("exec", "box", "sh", "-c", "while ! [ -e /ready ]; do sleep 0.01; done").ok()
+    return aisbx
+
+
+def status_of(aisbx, name):
+    found = {one["name"]: one for one in json.loads(aisbx("ls", "--json").ok().out)}
+    return found[name]["status"]
+
+
+def test_a_snapshot_of_what_runs_is_restored_to_a_new_sandbox(box, snapshots):
+    taken = snapshots("create", "--name", "good", "box")
+    box("exec", "box", "sh", "-c", "echo two >/etc/one; echo two >/etc/two").ok()
+
+    script = "cat /etc/one; ls /etc /srv"
+    found = box("snapshot", "restore", "good", "sh", "-c", script).ok().out
+
+    assert "one\npasswd\n" not in found
+    assert ["one", "one", "passwd", "d"] == [
+        line for line in found.split() if line in {"one", "two", "group", "passwd", "d"}
+    ]
+    assert "running" == status_of(box, "box")
+    assert taken["name"] == "good"
+
+
+def test_what_changed_is_told(box, snapshots):
+    first = snapshots("create", "box")["id"]
+    box("exec", "box", "sh", "-c", "echo two >/etc/one; rmdir /srv/d").ok()
+    second = snapshots("create", "box")["id"]
+
+    changed = {(each["change"], each["path"]) for each in snapshots("diff", first)}
+    assert {
+        ("deleted", "etc/group"),
+        ("added", "etc/one"),
+        ("added", "srv"),
+        ("added", "srv/d"),
+        ("added", "ready"),
+    } <= changed
+    assert "C etc/one (content, time)\nD srv/d\n" == box("snapshot", "diff", first, second).ok().out
+
+
+def test_snapshots_are_listed_and_inspected(box, snapshots):
+    taken = snapshots("create", "--name", "good", "box")["id"]
+
+    (one,) = snapshots("ls")
+    assert (taken, ["good"]) == (one["id"], one["names"])
+    assert "docker://docker.io/library/busybox:latest" == one["image"]["reference"]
+    entries = snapshots("inspect", "--entries", "good")["entries"]
+    assert {"path": "etc/group", "kind": "whiteout"} in entries
+    assert taken[7:19] in box("snapshot", "ls").ok().out
+
+
+def test_a_paused_sandbox_stays_paused(box, snapshots):
+    runtime = f"{os.path.dirname(box.program)}/aisbx-runtime"
+    from integration.runtime import call
+
+    call([box.environment.get("AISBX_RUNTIME", runtime), "pause", "box"]).ok()
+
+    snapshots("create", "box")
+
+    assert "paused" == status_of(box, "box")
+
+
+def test_a_restored_sandbox_gets_what_a_new_one_gets(box, snapshots):
+    """Whatever a snapshot says: rights, limits and mounts are those of today."""
+    snapshots("create", "--name", "good", "box")
+    box("run", "--detach", "--name", "new", "busybox", "sleep", "1000").ok()
+    box("snapshot", "restore", "--detach", "--name", "back", "good", "sleep", "1000").ok()
+
+    def config_of(name):
+        with open(box.store.place("containers", name, "config.json")) as file:
+            return json.loads(file.read().replace(f"/{name}/", "/NAME/").replace(name, "NAME"))
+
+    assert config_of("new") == config_of("back")
+    with open(box.store.place("containers/back/aisbx.json")) as file:
+        assert snapshots("ls")[0]["id"] == json.load(file)["snapshot"]
+
+
+def test_a_sandbox_that_runs_is_replaced_by_force_only(box, snapshots):
+    snapshots("create", "--name", "good", "box")
+    box("exec", "box", "sh", "-c", "echo two >/etc/one; touch /etc/two").ok()
+    restore = ("snapshot", "restore", "--in-place", "box", "--detach")
+
+    refused = box(*restore, "good", "sleep", "1000")
+    assert (1, "running") == (refused.code, status_of(box, "box"))
+    assert "--force" in refused.err
+    box(*restore, "--force", "good", "sleep", "1000").ok()
+
+    assert "one\n" == box("exec", "box", "cat", "/etc/one").ok().out
+    assert 1 == box("exec", "box", "ls", "/etc/two").code
+    assert ["box"] == box.sandboxes()
+
+
+def test_a_sandbox_that_has_ended_is_replaced(aisbx, snapshots):
+    aisbx("run", "--keep", "--name", "box", "busybox", "sh", "-c", "echo one >/one").ok()
+    snapshots("create", "--name", "good", "box")
+    restore = ("snapshot", "restore", "--in-place", "box", "--keep", "good")
+
+    aisbx(*restore, "sh", "-c", "echo two >>/one").ok()
+    assert "one\ntwo\n" == text_of(aisbx, "box", "one")
+    assert "one\n" == aisbx(*restore, "cat", "/one").ok().out
+
+
+def text_of(aisbx, name, path):
+    with open(aisbx.store.place("containers", name, "upper", path)) as file:
+        return file.read()
+
+
+def test_nothing_is_replaced_that_is_not_there(box, snapshots):
+    snapshots("create", "--name", "good", "box")
+
+    refused = box("snapshot", "restore", "--in-place", "other", "good", "true")
+
+    assert (1, ["box"]) == (refused.code, box.sandboxes())
+
+
+def test_what_has_not_changed_is_not_read_again(box, snapshots):
+    box("exec", "box", "sh", "-c", "dd if=/dev/zero of=/big bs=1M count=8 2>&1; sleep 0.1").ok()
+    first = snapshots("create", "box")
+    box("exec", "box", "sh", "-c", "echo more >/more").ok()
+
+    assert first["read_bytes"] >= 8 << 20
+    assert 5 == snapshots("create", "box")["read_bytes"]
+
+
+def test_a_restored_sandbox_is_not_read_again(box, snapshots):
+    box("exec", "box", "sh", "-c", "dd if=/dev/zero of=/big bs=1M count=8 2>&1").ok()
+    snapshots("create", "--name", "good", "box")
+    box("snapshot", "restore", "--detach", "--name", "back", "good", "sleep", "1000").ok()
+
+    assert snapshots("create", "back")["read_bytes"] < 1 << 20
+
+
+def test_all_is_of_one_moment(aisbx, snapshots):
+    """A program that writes one file after the other is never seen to have skipped one."""
+    script = "i=0; while :; do i=$((i+1)); echo $i >/a; echo $i >/b; echo $i >/c; done"
+    aisbx("run", "--detach", "--name", "box", "busybox", "sh", "-c", script).ok()
+    seen = set()
+    for _ in range(8):
+        taken = snapshots("create", "box")["id"]
+        out = aisbx("snapshot", "restore", taken, "sh", "-c", "echo $(cat /a /b /c)").ok().out
+        numbers = [int(word) for word in out.split()]
+        seen.add(numbers[0])
+        # The shell truncates a file before it writes it.
+        assert len(numbers) < 3 or numbers[2] <= numbers[1] <= numbers[0] <= numbers[2] + 1
+
+    assert len(seen) > 1
+
+
+def test_an_image_that_a_snapshot_lies_on_stays(aisbx, images, snapshots):
+    images.add("precious", Cmd=["true"])
+    aisbx("run", "--keep", "--name", "box", "precious", "sh", "-c", "echo one >/one").ok()
+    taken = snapshots("create", "--name", "good", "box")["id"]
+    aisbx("destroy", "box").ok()
+    aisbx("image", "rm", "precious")
+    aisbx("image", "gc").ok()
+
+    assert "one\n" == aisbx("snapshot", "restore", "good", "cat", "/one").ok().out
+    snapshots("rm", "good")
+    aisbx("image", "gc").ok()
+    assert 1 == aisbx("snapshot", "restore", taken, "true").code
+
+
+def test_a_bundle_elsewhere_is_kept_unless_another_runtime_runs_it(aisbx, snapshots, scratch):
+    path = f"{scratch}/elsewhere"
+    aisbx("bundle", "create", "busybox", path).ok()
+    os.makedirs(f"{path}/upper/d")
+
+    taken = snapshots("create", path)
+
+    assert 2 == taken["entries"]
+    aisbx("bundle", "rm", path).ok()
