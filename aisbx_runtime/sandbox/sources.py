@@ -9,7 +9,7 @@ import contextlib
 import os
 from dataclasses import dataclass, replace
 
-from aisbx_runtime.sandbox.control import Control
+from aisbx_runtime.sandbox import containers
 from aisbx_runtime.sandbox.errors import InputError, NotFoundError
 from aisbx_runtime.sandbox.images import contents
 from aisbx_runtime.sandbox.images.cache import rootfs_of
@@ -17,6 +17,7 @@ from aisbx_runtime.sandbox.images.merged import merged
 from aisbx_runtime.sandbox.images.unpack import unpack
 from aisbx_runtime.sandbox.snapshots import create, remove
 from aisbx_runtime.sandbox.snapshots.container import container_of
+from aisbx_runtime.sandbox.snapshots.control import Control
 from aisbx_runtime.sandbox.snapshots.shelf import Shelf
 from aisbx_runtime.sandbox.tree import Mapping, walk
 
@@ -103,7 +104,7 @@ def tree(
 
 def _container(store: Store, argument: str) -> Container | None:
     try:
-        return container_of(store, argument)
+        return container_of(containers.named(store, argument))
     except NotFoundError:
         return None
 
@@ -124,7 +125,7 @@ def _taken(
 ) -> Generator[str]:
     """Yield the id of a snapshot that is taken now; it goes where it was not there before."""
     before = set(Shelf(store).ids())
-    control = Control(runtime, container.path)
+    control = Control(runtime, container)
     made = create.create(store, container, control, name="", progress=progress)
     try:
         yield made.id

@@ -31,10 +31,8 @@ def test_a_snapshot_of_what_runs_is_restored_to_a_new_sandbox(box, snapshots):
     script = "cat /etc/one; ls /etc /srv"
     found = box("snapshot", "restore", "good", "sh", "-c", script).ok().out
 
-    assert "one\npasswd\n" not in found
-    assert ["one", "one", "passwd", "d"] == [
-        line for line in found.split() if line in {"one", "two", "group", "passwd", "d"}
-    ]
+    kept = [line for line in found.split() if line in {"one", "two", "group", "passwd", "d"}]
+    assert ["one", "one", "passwd", "d"] == kept
     assert "running" == status_of(box, "box")
     assert taken["name"] == "good"
 
@@ -48,7 +46,6 @@ def test_what_changed_is_told(box, snapshots):
     assert {
         ("deleted", "etc/group"),
         ("added", "etc/one"),
-        ("added", "srv"),
         ("added", "srv/d"),
         ("added", "ready"),
     } <= changed
@@ -80,15 +77,15 @@ def test_a_paused_sandbox_stays_paused(box, snapshots):
 def test_a_restored_sandbox_gets_what_a_new_one_gets(box, snapshots):
     """Whatever a snapshot says: rights, limits and mounts are those of today."""
     snapshots("create", "--name", "good", "box")
-    box("run", "--detach", "--name", "new", "busybox", "sleep", "1000").ok()
-    box("snapshot", "restore", "--detach", "--name", "back", "good", "sleep", "1000").ok()
+    box("run", "--detach", "--name", "boxed-1", "busybox", "sleep", "1000").ok()
+    box("snapshot", "restore", "--detach", "--name", "boxed-2", "good", "sleep", "1000").ok()
 
     def config_of(name):
         with open(box.store.place("containers", name, "config.json")) as file:
-            return json.loads(file.read().replace(f"/{name}/", "/NAME/").replace(name, "NAME"))
+            return json.loads(file.read().replace(name, "NAME"))
 
-    assert config_of("new") == config_of("back")
-    with open(box.store.place("containers/back/aisbx.json")) as file:
+    assert config_of("boxed-1") == config_of("boxed-2")
+    with open(box.store.place("containers/boxed-2/aisbx.json")) as file:
         assert snapshots("ls")[0]["id"] == json.load(file)["snapshot"]
 
 

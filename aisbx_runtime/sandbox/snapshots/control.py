@@ -5,21 +5,22 @@ from __future__ import annotations
 import json
 import os
 
-from aisbx_runtime.sandbox import containers
+from aisbx_runtime.sandbox.containers import STOPPED
 from aisbx_runtime.sandbox.errors import InputError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from aisbx_runtime.sandbox.containers import Sandbox
     from aisbx_runtime.sandbox.runtime import Runtime
+    from aisbx_runtime.sandbox.snapshots.container import Container
 
 
 class Control:
-    """One container of the runtime, found by its bundle: an id may be another bundle's."""
+    """The container on a bundle: found by the bundle's path, as others may have its name."""
 
-    def __init__(self, runtime: Runtime, sandbox: Sandbox) -> None:
+    def __init__(self, runtime: Runtime, container: Container) -> None:
         self._runtime = runtime
-        self._sandbox = sandbox
+        self._container = container
+        self._id = ""
 
     def status(self) -> str:
         """Return creating, created, running, paused or stopped.
@@ -27,36 +28,35 @@ class Control:
         Raises InputError where a container uses the bundle that this runtime does not know:
         it could not be paused.
         """
-        found = containers.status_of(self._runtime, self._sandbox).status
-        if found == containers.STOPPED:
-            user = mounted_by(self._sandbox.upper)
-            if user:
-                raise InputError(
-                    "the bundle is in use, and the runtime knows of no container on it",
-                    where=self._sandbox.path,
-                    why=f"process {user} has it mounted",
-                    hint="end that container, or name its runtime by AISBX_RUNTIME",
-                )
-        return found
+        for one in json.loads(self._runtime.call("list", "--format", "json")) or ():
+            if one["bundle"] == self._container.path:
+                self._id = str(one["id"])
+                return str(one["status"])
+        user = mounted_by(self._container.upper)
+        if user:
+            raise InputError(
+                "the bundle is in use, and the runtime knows of no container on it",
+                where=self._container.path,
+                why=f"process {user} has it mounted",
+                hint="end that container, or name its runtime by AISBX_RUNTIME",
+            )
+        return STOPPED
 
     def pause(self) -> None:
-        """Freeze it."""
-        self._runtime.pause(self._sandbox.name)
+        """Freeze it, after `status`. Raises SandboxError."""
+        self._runtime.pause(self._id)
 
     def resume(self) -> None:
-        """Thaw it."""
-        self._runtime.resume(self._sandbox.name)
+        """Thaw it, after `status`. Raises SandboxError."""
+        self._runtime.resume(self._id)
 
     def resume_words(self) -> list[str]:
-        """Return the program that thaws it, and its arguments."""
-        return [self._runtime.program, "resume", self._sandbox.name]
+        """Return the program that thaws it, and its arguments; after `status`."""
+        return [self._runtime.program, "resume", self._id]
 
     def processes(self) -> list[int]:
-        """Return its processes, as the host numbers them."""
-        said: list[int] = json.loads(
-            self._runtime.call("ps", "--format", "json", self._sandbox.name)
-        )
-        return said
+        """Return its processes, as the host numbers them; after `status`, while it lives."""
+        return [int(one) for one in json.loads(self._runtime.call("ps", "-f", "json", self._id))]
 
 
 def mounted_by(upper: str) -> int:

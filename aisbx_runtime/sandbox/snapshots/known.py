@@ -35,6 +35,13 @@ def now_ns() -> int:
     return time.clock_gettime_ns(CLOCK_REALTIME_COARSE)
 
 
+def wait_for_next_tick() -> None:
+    """Return when what was changed till now is settled: after some milliseconds at most."""
+    began = time.time_ns()
+    while now_ns() <= began:
+        time.sleep(0.001)
+
+
 def identity_of(found: os.stat_result) -> Identity:
     """Return what a file is known by."""
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -29,10 +29,10 @@ def fill_upper(
 
     The caller holds `store.shared()`, and no container runs in it yet. Nothing is flushed.
     """
-    found: list[tuple[Identity, str, os.stat_result]] = []
+    found: list[tuple[os.stat_result, str]] = []
 
     def made(entry: Entry, stat: os.stat_result) -> None:
-        found.append((known.identity_of(stat), entry.digest, stat))
+        found.append((stat, entry.digest))
 
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
@@ -46,8 +46,8 @@ def fill_upper(
         )
     finally:
         os.close(fd)
-    moment_ns = known.now_ns()
-    return {identity: digest for identity, digest, stat in found if known.settled(stat, moment_ns)}
+    known.wait_for_next_tick()
+    return {known.identity_of(stat): digest for stat, digest in found}
 
 
 class Restoration:

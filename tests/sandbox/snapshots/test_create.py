@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 
 import pytest
 
@@ -13,13 +12,6 @@ from aisbx_runtime.sandbox.snapshots import known
 from aisbx_runtime.sandbox.snapshots.container import container_of
 from aisbx_runtime.sandbox.snapshots.remove import gc
 from aisbx_runtime.sandbox.snapshots.shelf import Shelf
-
-
-def settle():
-    """Wait until the clock of files has moved on."""
-    began = known.now_ns()
-    while known.now_ns() <= began:
-        time.sleep(0.001)
 
 
 def files(store):
@@ -63,9 +55,9 @@ def test_a_snapshot_leaves_no_workplace(store, box):
 
 def test_what_has_not_changed_is_not_read_again(store, box):
     box.write("a", "long")
-    settle()
+    known.wait_for_next_tick()
     first = box.snapshot()
-    settle()
+    known.wait_for_next_tick()
     box.write("b", "new")
 
     assert (4, 3) == (first.read_bytes, box.snapshot().read_bytes)
@@ -83,9 +75,9 @@ def test_what_changed_in_the_tick_of_the_snapshot_is_read_again(store, box, monk
 
 def test_a_change_that_keeps_size_and_time_is_seen(store, box):
     box.write("a", "long")
-    settle()
+    known.wait_for_next_tick()
     first = box.snapshot()
-    settle()
+    known.wait_for_next_tick()
     box.write("a", "gone")
 
     second = box.snapshot()
@@ -97,7 +89,7 @@ def test_a_change_that_keeps_size_and_time_is_seen(store, box):
 
 def test_a_known_file_that_gc_removed_is_read_again(store, box):
     box.write("a", "long")
-    settle()
+    known.wait_for_next_tick()
     first = box.snapshot()
     os.unlink(Shelf(store).tree_path(first.id))
     gc(store)
@@ -108,7 +100,7 @@ def test_a_known_file_that_gc_removed_is_read_again(store, box):
 
 def test_spoilt_digests_are_not_believed(store, box):
     box.write("a", "long")
-    settle()
+    known.wait_for_next_tick()
     box.snapshot()
     for text in "", "[]", '{"version": 1, "files": [[1, 2, 3, 4, 5, "sha256:x"], 7]}':
         with open(box.container.known, "w") as file:

@@ -22,10 +22,10 @@ from aisbx_runtime.sandbox.snapshots.control import Control
 def command(call: Call, /, sandbox: str, name: str) -> None:
     """Take it and print its id."""
     store, output = call.store(), call.output()
-    found = containers.named(store, sandbox)
+    container = container_of(containers.named(store, sandbox))
     with output.progress() as progress:
         taken = create.create(
-            store, container_of(found), Control(call.runtime, found), name=name, progress=progress
+            store, container, Control(call.runtime, container), name=name, progress=progress
         )
     if taken.moved_from:
         output.note(f"{name} meant {taken.moved_from} before; that snapshot is still there")
