@@ -13,12 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aisbx_runtime.sandbox.control import Control
 from aisbx_runtime.sandbox.images import layout
-from aisbx_runtime.sandbox.progress import Silence
-from aisbx_runtime.sandbox.runtime import Runtime
-from aisbx_runtime.sandbox.snapshots.container import container_of
-from aisbx_runtime.sandbox.snapshots.create import create
 from aisbx_runtime.sandbox.store import Store
 from integration import host
 from integration.images import packing
@@ -285,10 +280,8 @@ def test_a_plain_user_is_root_in_what_they_bring(aisbx, place):
 
 def snapshot_of(aisbx, name, snapshot):
     """Take a snapshot of a sandbox; return its id."""
-    container = container_of(aisbx.store, name)
-    control = Control(Runtime(f"{os.path.dirname(aisbx.program)}/aisbx-runtime"), container.path)
-    taken = create(aisbx.store, container, control, name=snapshot, progress=Silence())
-    return taken.id
+    done = aisbx("snapshot", "create", "--json", "--name", snapshot, name).ok()
+    return json.loads(done.out)["id"]
 
 
 def test_a_snapshot_is_packed_as_the_sandbox_was_then(aisbx, changed):

@@ -44,6 +44,9 @@ def put_sandbox(store, name):
     }  # fmt: skip
     with open(f"{path}/aisbx.json", "w") as file:
         json.dump(facts, file)
+    root = {"destination": "/", "type": "overlay", "options": []}
+    with open(f"{path}/config.json", "w") as file:
+        json.dump({"mounts": [root]}, file)
     return path
 
 
