@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -232,4 +233,52 @@ def test_a_program_that_fails_leaves_nothing(ground, store, image, monkeypatch):
 
     assert "umoci: the reason" == caught.value.why
     assert ([], []) == (held(store.path)["work"], held(store.path)["rootfs"])
+    whole(store, image)
+
+
+@pytest.mark.parametrize("program", ["skopeo", "umoci"])
+def test_a_program_ends_with_whoever_started_it(ground, image, monkeypatch, program):
+    """Its own work takes no time here; one that hangs must not stay when aisbx is killed."""
+    os.mkdir(f"{ground}/bin")
+    with open(f"{ground}/bin/{program}", "w") as out:
+        out.write(f"#!/bin/sh\necho $$ >{ground}/pid\nexec sleep 1000\n")
+    os.chmod(f"{ground}/bin/{program}", 0o755)
+    os.mkfifo(f"{ground}/pid")
+    with monkeypatch.context() as changed:
+        changed.setenv("PATH", f"{ground}/bin:{os.environ['PATH']}")
+        process = caller(ground, image)
+        with open(f"{ground}/pid") as said:
+            pidfd = os.pidfd_open(int(said.read()))
+    process.kill()
+    process.communicate()
+
+    assert ([pidfd], [], []) == select.select([pidfd], [], [], 30)
+    os.close(pidfd)
+    whole(Store.open(f"{ground}/store"), image)
+
+
+def test_what_a_program_still_writes_in_is_not_swept(ground, store, image, monkeypatch):
+    """It has left the family, so nothing ends it; the lock of the workplace is its own as well."""
+    os.mkdir(f"{ground}/bin")
+    os.mkfifo(f"{ground}/go")
+    with open(f"{ground}/bin/skopeo", "w") as out:
+        out.write(f"#!/bin/sh\nsetsid sh -c 'read go <{ground}/go' >/dev/null 2>&1 &\nexit 1\n")
+    os.chmod(f"{ground}/bin/skopeo", 0o755)
+
+    def dying(fd: int) -> list[str]:
+        # Its skopeo has ended, and what that has started has not.
+        del fd
+        os.kill(os.getpid(), KILLED)
+        return []
+
+    with monkeypatch.context() as changed:
+        changed.setenv("PATH", f"{ground}/bin:{os.environ['PATH']}")
+        changed.setattr("aisbx_runtime.sandbox.tools._last_lines", dying)
+        status, _ = killed.run(lambda: rootfs_of(store, image.reference, Steps()))
+    before = held(store.path)["work"]
+    swept = store.sweep()
+    with open(f"{ground}/go", "w") as go:
+        go.write("go\n")
+
+    assert (KILLED, 1, []) == (status, len(before), swept)
     whole(store, image)
