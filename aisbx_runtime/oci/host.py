@@ -11,6 +11,7 @@ from aisbx_runtime.oci.record import record
 
 # openat2, clone3 into a cgroup, mount_setattr, close_range CLOEXEC, cgroup.kill.
 MINIMUM_KERNEL = (5, 14)
+ALL_CAPABILITIES = (1 << 64) - 1
 
 
 @record
@@ -38,6 +39,8 @@ class Host:
     last_capability: int
     hierarchies: tuple[Hierarchy, ...]
     unified: bool
+    # Capabilities that root has here to pass on, as a mask. A user has them in a namespace only.
+    grantable: int = ALL_CAPABILITIES
 
 
 def read_text(path: str) -> str:
@@ -54,6 +57,9 @@ def read_text(path: str) -> str:
 
 def detect() -> Host:
     """Return the facts of this machine. Raises HostError when its kernel is too old."""
+    # Not for those that only read a file.
+    from aisbx_runtime.oci.kernel.credentials import permitted_set
+
     facts = os.uname()
     kernel = kernel_version(facts.release)
     if kernel < MINIMUM_KERNEL:
@@ -63,16 +69,18 @@ def detect() -> Host:
             hint=f"run Linux {wanted} or newer (openat2, clone3, mount_setattr, cgroup.kill)",
         )
     hierarchies = cgroup_hierarchies(read_text("/proc/self/mountinfo"), own_cgroups())
+    euid = os.geteuid()
     return Host(
         kernel=kernel,
         machine=facts.machine,
-        euid=os.geteuid(),
+        euid=euid,
         egid=os.getegid(),
         may_setgroups=read_text("/proc/self/setgroups").strip() == "allow",
         user_namespace=in_user_namespace(read_text("/proc/self/uid_map")),
         last_capability=int(read_text("/proc/sys/kernel/cap_last_cap")),
         hierarchies=hierarchies,
         unified=bool(hierarchies) and all(one.version == 2 for one in hierarchies),
+        grantable=permitted_set() if euid == 0 else ALL_CAPABILITIES,
     )
 
 

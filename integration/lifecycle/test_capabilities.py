@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from integration import needs
+from integration import host, needs
 from integration.differences import known_of_runc
 from integration.host import text_of
 
@@ -184,6 +184,42 @@ def test_such_a_capability_of_an_executed_process_is_a_warning_too(runtime, not_
 
 def test_such_a_capability_is_not_there(runtime, not_inheritable):
     assert masks(runtime, not_inheritable)["ambient"] == 0
+
+
+PR_CAPBSET_DROP = 24
+
+
+def restricted():
+    """Be a root without CAP_AUDIT_WRITE from execve(2) on, as in a container of containers."""
+    host.check(host.libc.prctl(PR_CAPBSET_DROP, NUMBERS["CAP_AUDIT_WRITE"], 0, 0, 0), "prctl")
+
+
+@needs.rights
+def test_what_the_caller_cannot_give_is_left_out_with_a_warning(runtime, bundle):
+    # config.md, Linux process: SHOULD NOT fail, and MUST log a warning.
+    names = ["CAP_KILL", "CAP_AUDIT_WRITE"]
+    bundle.capabilities(**dict.fromkeys(SETS, names))
+    bundle.args("/bin/grep", "Cap", "/proc/self/status").save()
+    runtime.made.append(bundle.id)
+    log = f"{bundle.path}/log"
+    words = ["--log", log, "--log-format", "json", "run", "--bundle", bundle.path, bundle.id]
+    result = runtime(*words, preexec_fn=restricted)
+    known_of_runc(runtime, "it fails", seen=result.code != 0)
+    shown = dict(line.split(":\t") for line in result.ok().lines)
+    entries = [json.loads(line) for line in text_of(log).splitlines()]
+
+    assert {int(shown[field], 16) for field in SETS.values()} == {mask("CAP_KILL")}
+    assert any(one["level"] == "warning" and "CAP_AUDIT_WRITE" in one["msg"] for one in entries)
+
+
+@needs.rights
+def test_a_restricted_caller_executes_with_what_it_has(runtime, bundle):
+    container = runtime.started(bundle.all_capabilities("CAP_KILL", "CAP_AUDIT_WRITE"))
+    result = runtime("exec", container.id, "grep", "CapPrm", "/proc/self/status",
+                     preexec_fn=restricted)  # fmt: skip
+    known_of_runc(runtime, "it fails", seen=result.code != 0)
+
+    assert int(result.ok().out.split()[1], 16) == mask("CAP_KILL")
 
 
 def test_a_failure_is_the_only_entry_of_the_log(runtime, bundle):

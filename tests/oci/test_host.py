@@ -138,6 +138,7 @@ def test_this_machine_is_what_its_kernel_says():
     assert found.kernel >= host.MINIMUM_KERNEL
     assert found.last_capability >= 40
     assert found.unified is all(one.version == 2 for one in found.hierarchies)
+    assert found.grantable & 1 << 5  # CAP_KILL
 
 
 def test_an_old_kernel_is_refused_with_the_one_to_run(monkeypatch):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from aisbx_runtime.oci.plan import namespaces
-from aisbx_runtime.oci.plan.process import mask_of
+from aisbx_runtime.oci.plan.process import grantable, mask_of
 from aisbx_runtime.oci.record import record
 from aisbx_runtime.oci.spec import capabilities
 from aisbx_runtime.oci.spec.model import Capabilities
@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from aisbx_runtime.oci.host import Host
     from aisbx_runtime.oci.plan.step import Plan
-    from aisbx_runtime.oci.spec.model import IdMapping, Process, Spec
+    from aisbx_runtime.oci.spec.model import IdMapping, Linux, Process, Spec
 
 
 @record
@@ -64,7 +64,7 @@ class Case:
 
 def case_of(spec: Spec, process: Process, host: Host, plan: Plan, bundle: str) -> Case:
     """Return the case of a container that this plan makes."""
-    held, bounding = _after_execve(process, host)
+    held, bounding = _after_execve(process, spec.linux, host)
     return Case(
         spec=spec,
         process=process,
@@ -79,15 +79,17 @@ def case_of(spec: Spec, process: Process, host: Host, plan: Plan, bundle: str) -
     )
 
 
-def _after_execve(process: Process, host: Host) -> tuple[int, int]:
+def _after_execve(process: Process, linux: Linux, host: Host) -> tuple[int, int]:
     """Return the masks of what the program has once it runs, and of its bounding set.
 
     capabilities(7), "Capabilities and execution of programs by root": uid 0 gets all of the
     bounding set whatever config.json grants, with no_new_privs not more than it had before.
     """
     sets = process.capabilities or Capabilities()
-    permitted, inheritable = mask_of(sets.permitted, host), mask_of(sets.inheritable, host)
-    bounding = mask_of(sets.bounding, host)
+    given = grantable(linux, host)
+    permitted = mask_of(sets.permitted, host) & given
+    inheritable = mask_of(sets.inheritable, host) & given
+    bounding = mask_of(sets.bounding, host) & given
     if process.user.uid == 0:
         root = bounding | inheritable
         return (root & permitted if process.no_new_privileges else root), bounding

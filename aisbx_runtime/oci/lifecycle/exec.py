@@ -194,7 +194,7 @@ def plan_of(call: Call, spec: Spec, wanted: Process, host: Host, facts: Facts) -
         ),
     }
     phases = [Phase(name, side, tuple(found)) for name, (side, found) in steps.items()]
-    return Plan(tuple(phases), (), tuple(process.warnings(wanted, host)))
+    return Plan(tuple(phases), (), tuple(process.warnings(wanted, spec.linux, host)))
 
 
 def _join_step(path: str, facts: Facts, *, rootless: bool) -> Step:

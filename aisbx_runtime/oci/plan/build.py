@@ -106,7 +106,7 @@ def build(spec: Spec, host: Host, container_id: str, bundle: str, options: Optio
         phases=tuple([Phase(name, side, tuple(steps[name])) for name, side in PHASES]),
         cgroups=cgroups.paths,
         scope=cgroups.scope,
-        warnings=tuple(process.warnings(spec.process, host)),
+        warnings=tuple(process.warnings(spec.process, spec.linux, host)),
     )
 
 

@@ -16,6 +16,7 @@ from aisbx_runtime.oci.errors import (
     SpecError,
     kernel_error,
 )
+from aisbx_runtime.oci.host import ALL_CAPABILITIES
 from aisbx_runtime.oci.kernel import credentials, keyring
 from aisbx_runtime.oci.kernel.filter import NEW_LISTENER, install_filter
 from aisbx_runtime.oci.kernel.path import current_directory_is_reachable
@@ -288,7 +289,14 @@ def mask_of(names: tuple[str, ...], host: Host) -> int:
     return mask
 
 
-def warnings(process: Process, host: Host) -> list[str]:
+def grantable(linux: Linux, host: Host) -> int:
+    """Return the mask of what init can be given at all: anything in a user namespace."""
+    if any(one.type == "user" for one in linux.namespaces):
+        return ALL_CAPABILITIES
+    return host.grantable
+
+
+def warnings(process: Process, linux: Linux, host: Host) -> list[str]:
     """Return a sentence for each capability that is ignored (config.md: MUST log a warning)."""
     sets = process.capabilities
     if sets is None:
@@ -296,6 +304,11 @@ def warnings(process: Process, host: Host) -> list[str]:
     asked = (*sets.bounding, *sets.effective, *sets.permitted, *sets.inheritable, *sets.ambient)
     unknown = [name for name in dict.fromkeys(asked) if not mask_of((name,), host)]
     found = [f"process.capabilities: {name} is unknown here and ignored" for name in unknown]
+    given = grantable(linux, host)
+    for name in dict.fromkeys(asked):
+        if mask_of((name,), host) & ~given:
+            unknown.append(name)
+            found.append(f"process.capabilities: {name} is not the caller's to give, and ignored")
     # capabilities(7): the kernel refuses to raise it. `runc spec` asks for such.
     raised = [name for name in dict.fromkeys(sets.ambient) if name not in unknown]
     for word, names in (("permitted", sets.permitted), ("inheritable", sets.inheritable)):
@@ -347,11 +360,15 @@ def _credential_steps(
 ) -> list[Step]:
     # Without capabilities in config.json there are none, as in runc.
     sets = process.capabilities or Capabilities()
-    permitted, inheritable = mask_of(sets.permitted, host), mask_of(sets.inheritable, host)
+    # config.md: it SHOULD NOT fail for what a restricted caller cannot give (see `warnings`).
+    given = grantable(linux, host)
+    permitted = mask_of(sets.permitted, host) & given
+    inheritable = mask_of(sets.inheritable, host) & given
     # capabilities(7): ambient is limited to what is permitted and inheritable (see `warnings`).
     ambient = mask_of(sets.ambient, host) & permitted & inheritable
     joins_user_namespace = any(one.type == "user" and one.path for one in linux.namespaces)
-    effective, bounding = mask_of(sets.effective, host), mask_of(sets.bounding, host)
+    effective = mask_of(sets.effective, host) & given
+    bounding = mask_of(sets.bounding, host) & given
     carried = 0
     if process.user.uid:
         carried = _TO_EXECUTE & effective & permitted & bounding & ~inheritable

@@ -25,7 +25,7 @@ from aisbx_runtime.oci.plan.process import (
 )
 from aisbx_runtime.oci.plan.program import FindProgram
 from aisbx_runtime.oci.plan.step import World
-from aisbx_runtime.oci.spec.model import Capabilities, Linux, Process, Rlimit, User
+from aisbx_runtime.oci.spec.model import Capabilities, Linux, Namespace, Process, Rlimit, User
 from tests import hosts
 from tests.oci.forked import forked
 
@@ -98,8 +98,34 @@ def test_capabilities_beyond_the_kernels_last_are_left_out_with_a_warning():
     assert [
         "process.capabilities: CAP_SYSLOG is unknown here and ignored",
         "process.capabilities: NOSUCH is unknown here and ignored",
-    ] == process.warnings(asked, old)
-    assert [] == process.warnings(a_process(), old)
+    ] == process.warnings(asked, Linux(), old)
+    assert [] == process.warnings(a_process(), Linux(), old)
+
+
+RESTRICTED = hosts.host(grantable=KILL)
+BOTH = Capabilities(*[("CAP_KILL", "CAP_CHOWN")] * 5)
+
+
+def test_what_a_restricted_root_cannot_give_is_left_out_with_a_warning():
+    asked = a_process(capabilities=BOTH)
+
+    assert [
+        "process.capabilities: CAP_CHOWN is not the caller's to give, and ignored"
+    ] == process.warnings(asked, Linux(), RESTRICTED)
+    found = steps(RESTRICTED, capabilities=BOTH)
+    assert DropBoundingSet(KILL, 40, "process.capabilities.bounding") in found
+    assert SetCapabilities(KILL, KILL, KILL, KILL, 0, "process.capabilities") in found
+
+
+def test_in_a_user_namespace_everything_can_be_given():
+    linux = Linux(namespaces=(Namespace("user"),))
+    found = process.steps(
+        a_process(capabilities=BOTH), linux, RESTRICTED, filter_flags=None, set_groups=True
+    )
+    every = KILL | CHOWN
+
+    assert [] == process.warnings(a_process(capabilities=BOTH), linux, RESTRICTED)
+    assert SetCapabilities(every, every, every, every, 0, "process.capabilities") in found
 
 
 def test_an_ambient_capability_that_cannot_be_raised_is_told():
@@ -114,7 +140,7 @@ def test_an_ambient_capability_that_cannot_be_raised_is_told():
         "process.capabilities: NOSUCH is unknown here and ignored",
         f"{at}: not permitted, and so ignored: CAP_FOWNER CAP_SYSLOG",
         f"{at}: not inheritable, and so ignored: CAP_CHOWN CAP_SYSLOG",
-    ] == process.warnings(a_process(capabilities=sets), hosts.UNIFIED)
+    ] == process.warnings(a_process(capabilities=sets), Linux(), hosts.UNIFIED)
 
 
 def test_limits_keep_their_order():
