@@ -5,11 +5,14 @@ The store is made by `ground`: a sandbox that does not run, with a snapshot `old
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import select
 import sys
 
 from aisbx_runtime.sandbox import containers
+from aisbx_runtime.sandbox.errors import NotFoundError
 from aisbx_runtime.sandbox.progress import Silence
 from aisbx_runtime.sandbox.snapshots.container import container_of
 from aisbx_runtime.sandbox.snapshots.create import create
@@ -53,11 +56,47 @@ def sound(store):
     }
 
 
+def make(store, name):
+    """Take 50 snapshots of a sandbox that changes; contents come back again and again."""
+    box = Box(store, name)
+    for number in range(50):
+        box.write("a", f"{number % 7}")
+        box.write("b", f"{name}{number % 5}")
+        box.write("c", f"{number}")
+        taken = box.snapshot(name)
+        shelf = Shelf(store)
+        for entry in shelf.tree(taken.id).entries:
+            if entry.kind == "file":
+                shelf.open_file(entry.digest).close()
+
+
+def collect(store):
+    """Remove what has no name, and its files, until nobody holds our stdin."""
+    while not select.select([0], [], [], 0)[0]:
+        for each in Shelf(store).snapshots():
+            if not each.names:
+                # Its maker may be about to name it; or has named another one.
+                with contextlib.suppress(NotFoundError):
+                    remove_unnamed(store, each.id)
+        gc(store)
+
+
+def remove_unnamed(store, snapshot_id):
+    shelf = Shelf(store)
+    with store.exclusive():
+        if snapshot_id not in shelf.names().values():
+            os.unlink(shelf.tree_path(snapshot_id))
+
+
 def main(path, operation):
     store = Store.open(path)
     if operation == "create":
         container = container_of(containers.named(store, "box"))
         create(store, container, Stopped(), name="new", progress=Silence())
+    elif operation.startswith("make-"):
+        make(store, operation)
+    elif operation == "collect":
+        collect(store)
     elif operation == "rm":
         remove(store, "old")
     elif operation == "gc":
