@@ -157,6 +157,8 @@ refused(
     umoci=ACCEPTS,
 )
 refused("a hardlink to a fifo", LINK, header("f", b"6"), hardlink("h", "f"), umoci=ACCEPTS)
+refused_above("a hardlink to its own name", LINK, hardlink("hello", "hello"))
+refused_above("a hardlink into what it replaces", LINK, hardlink("etc", "etc/passwd"))
 refused("a hardlink to itself", LINK, hardlink("h", "h"))
 refused("a hardlink to what comes later", LINK, hardlink("h", "late"), ("late", b"1"))
 refused(

@@ -38,7 +38,8 @@ XATTR = b"SCHILY.xattr."
 KNOWN_RECORDS = frozenset({
     b"path", b"linkpath", b"size", b"uid", b"gid", b"uname", b"gname", b"mtime", b"atime",
     b"ctime", b"comment", b"charset", b"hdrcharset", b"SCHILY.dev", b"SCHILY.ino",
-    b"SCHILY.nlink", b"SCHILY.fflags", b"LIBARCHIVE.creationtime", b"LIBARCHIVE.symlinktype",
+    b"SCHILY.nlink", b"SCHILY.fflags", b"SCHILY.acl.access", b"SCHILY.acl.default",
+    b"RHT.security.selinux", b"LIBARCHIVE.creationtime", b"LIBARCHIVE.symlinktype",
 })  # fmt: skip
 NUMBERS = frozenset({b"size", b"uid", b"gid"})
 

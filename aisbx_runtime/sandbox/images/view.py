@@ -74,13 +74,16 @@ class View:
             if member.kind != "directory":
                 raise self._wrong(member, f"the root cannot become a {member.kind}")
             return
-        parent = self._parent(names, member)
+        way, missing = self._way(names, member)
         name = names[-1]
         if name.startswith(WHITEOUT):
-            self._white_out(parent, name, member)
+            self._check_whiteout(name, member)
+            if not missing:
+                self._white_out(way[-1], name, member)
             return
+        parent = self._parent(way, missing)
         if member.kind == "hardlink":
-            self._check_hardlink(member)
+            self._check_hardlink(names, member)
         found = parent.children.get(name)
         if found is not None and found.named == self.layer:
             if found.kind != "directory" or member.kind != "directory":
@@ -147,25 +150,38 @@ class View:
         if len(value) > LONGEST_XATTR_BYTES:
             raise self._wrong(member, "an extended attribute is too long", name)
 
-    def _parent(self, names: list[bytes], member: Member) -> Node:
-        """Return the directory that a member lies in, made where it is missing."""
-        node = self.root
-        node.layer = self.layer
+    def _way(self, names: list[bytes], member: Member) -> tuple[list[Node], list[bytes]]:
+        """Return the directories on the way to a member, the root first, and those to be made."""
+        way = [self.root]
         for number, name in enumerate(names[:-1]):
-            child = node.children.get(name)
+            child = way[-1].children.get(name)
             if child is None:
-                child = node.children[name] = self._new("directory")
-            elif child.kind != "directory":
+                return way, names[number:-1]
+            if child.kind != "directory":
                 raise self._wrong(
                     member, f"its parent is a {child.kind}", b"/".join(names[: number + 1])
                 )
-            child.layer = self.layer
-            node = child
-        return node
+            way.append(child)
+        return way, []
 
-    def _white_out(self, parent: Node, name: bytes, member: Member) -> None:
+    def _parent(self, way: list[Node], missing: list[bytes]) -> Node:
+        """Return the directory that a member lies in, made where it is missing."""
+        for node in way:
+            node.layer = self.layer
+        parent = way[-1]
+        for name in missing:
+            made = parent.children[name] = self._new("directory")
+            parent = made
+        return parent
+
+    def _check_whiteout(self, name: bytes, member: Member) -> None:
         if member.kind != "file" or member.size:
             raise self._wrong(member, "a whiteout is an empty file")
+        hidden = name.removeprefix(WHITEOUT)
+        if name != OPAQUE and (hidden in {b"", b".", b".."} or hidden.startswith(WHITEOUT)):
+            raise self._wrong(member, "a whiteout names no file")
+
+    def _white_out(self, parent: Node, name: bytes, member: Member) -> None:
         # Stands in the view until the next layer, so that it is not there twice.
         marker = parent.children.get(name)
         if marker is not None and marker.layer == self.layer:
@@ -174,15 +190,13 @@ class View:
             _clear(parent, self.layer)
         else:
             hidden = name.removeprefix(WHITEOUT)
-            if hidden in {b"", b".", b".."} or hidden.startswith(WHITEOUT):
-                raise self._wrong(member, "a whiteout names no file")
             found = parent.children.get(hidden)
             if found is not None and found.layer == self.layer:
                 raise self._wrong(member, "one layer has a file and its whiteout")
             parent.children.pop(hidden, None)
         parent.children[name] = self._new("whiteout")
 
-    def _check_hardlink(self, member: Member) -> None:
+    def _check_hardlink(self, own: list[bytes], member: Member) -> None:
         names = self._names(member.target, member)
         node: Node | None = self.root
         for name in names:
@@ -190,6 +204,8 @@ class View:
         if node is None or node.kind != "file":
             kind = "nothing" if node is None else f"a {node.kind}"
             raise self._wrong(member, f"a hardlink to {kind}: it wants a file", member.target)
+        if names[: len(own)] == own:
+            raise self._wrong(member, "a hardlink to what it takes the place of", member.target)
 
     def _wrong(self, member: Member, why: str, detail: bytes = b"") -> InputError:
         return InputError(
