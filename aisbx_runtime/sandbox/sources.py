@@ -15,7 +15,7 @@ from aisbx_runtime.sandbox.images import contents
 from aisbx_runtime.sandbox.images.cache import rootfs_of
 from aisbx_runtime.sandbox.images.merged import merged
 from aisbx_runtime.sandbox.images.unpack import unpack
-from aisbx_runtime.sandbox.snapshots import create, remove
+from aisbx_runtime.sandbox.snapshots import create
 from aisbx_runtime.sandbox.snapshots.container import container_of
 from aisbx_runtime.sandbox.snapshots.control import Control
 from aisbx_runtime.sandbox.snapshots.shelf import Shelf
@@ -124,17 +124,20 @@ def _taken(
     store: Store, runtime: Runtime, container: Container, progress: Progress
 ) -> Generator[str]:
     """Yield the id of a snapshot that is taken now; it goes where it was not there before."""
-    before = set(Shelf(store).ids())
+    shelf = Shelf(store)
+    before = set(shelf.ids())
     control = Control(runtime, container)
     made = create.create(store, container, control, name="", progress=progress)
+    path = shelf.tree_path(made.id)
+    changed_ns = os.stat(path).st_ctime_ns
     try:
         yield made.id
     finally:
-        shelf = Shelf(store)
-        if made.id not in before and made.id not in shelf.names().values():
-            # Somebody may have been faster.
-            with contextlib.suppress(NotFoundError):
-                remove.remove(store, made.id)
+        with store.exclusive(), contextlib.suppress(FileNotFoundError):
+            # Where somebody took the same snapshot meanwhile, or named this one, it is theirs.
+            ours = made.id not in before and os.stat(path).st_ctime_ns == changed_ns
+            if ours and made.id not in shelf.names().values():
+                os.unlink(path)
 
 
 def _changes_of(store: Store, snapshot_id: str) -> Changes:

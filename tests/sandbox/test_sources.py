@@ -5,12 +5,17 @@ from __future__ import annotations
 
 import json
 import os
+import time
 
 import pytest
 
+from aisbx_runtime.sandbox import containers
 from aisbx_runtime.sandbox.errors import InputError, NotFoundError
 from aisbx_runtime.sandbox.progress import Silence
 from aisbx_runtime.sandbox.runtime import Runtime
+from aisbx_runtime.sandbox.snapshots.container import container_of
+from aisbx_runtime.sandbox.snapshots.control import Control
+from aisbx_runtime.sandbox.snapshots.create import create
 from aisbx_runtime.sandbox.snapshots.shelf import Shelf
 from aisbx_runtime.sandbox.snapshots.tree_file import Base, Tree
 from aisbx_runtime.sandbox.sources import ROOTLESS, changes, owned
@@ -91,6 +96,17 @@ def test_a_snapshot_that_was_there_before_stays(store, runtime):
     with changes(store, runtime, "box", Silence()) as made, store.shared():
         Shelf(store).put_name("kept", made.snapshot)
     found(store, runtime, "box")
+
+    assert Shelf(store).ids() == [made.snapshot]
+
+
+def test_a_snapshot_that_another_one_took_meanwhile_stays(store, runtime):
+    put_sandbox(store, "box")
+    with changes(store, runtime, "box", Silence()) as made:
+        # The times of files go by the clock's tick.
+        time.sleep(0.02)
+        container = container_of(containers.named(store, "box"))
+        create(store, container, Control(runtime, container), name="", progress=Silence())
 
     assert Shelf(store).ids() == [made.snapshot]
 

@@ -161,7 +161,10 @@ class Shelf:
         """Store a tree whose files are all here; return its id."""
         snapshot_id, data = tree_file.encoded(tree)
         path = self.tree_path(snapshot_id)
-        if not os.path.exists(path):
+        if os.path.exists(path):
+            # Its time of change says that one more has it: who took it for a moment leaves it then.
+            os.chmod(path, 0o600)
+        else:
             write_whole(path, data)
             flush([os.path.dirname(path)])
         return snapshot_id
