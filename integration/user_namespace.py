@@ -64,6 +64,11 @@ def main(ids: str, command: list[str]) -> int:
         os.write(mapped_write, b"!")
     os.close(mapped_write)
     _, status = os.waitpid(child, 0)
+    for directory, names, _ in os.walk(temporary):
+        for name in names:
+            # The work directory of an overlay has mode 0, and we need not be root.
+            if not os.path.islink(path := os.path.join(directory, name)):
+                os.chmod(path, 0o700)
     shutil.rmtree(temporary)
     return os.waitstatus_to_exitcode(status)
 

@@ -45,6 +45,8 @@ xattr_names = st.sampled_from(
 xattrs = st.dictionaries(xattr_names, st.binary(min_size=1, max_size=64), max_size=3).map(
     lambda found: tuple(sorted(found.items()))
 )
+# With `.wh.` before it, it has to be a name as well.
+LONGEST_WHITEOUT = 251
 KINDS = ["directory", "file", "symlink", "fifo", "socket", "character", "block", "whiteout"]
 
 
@@ -65,7 +67,10 @@ def trees(draw):
             first = draw(st.sampled_from(files))
             made[path] = linked(first, path)
             continue
-        made[path] = draw(of_kind(path, draw(st.sampled_from(KINDS))))
+        kind = draw(st.sampled_from(KINDS))
+        if kind == "whiteout" and len(os.fsencode(name)) > LONGEST_WHITEOUT:
+            continue
+        made[path] = draw(of_kind(path, kind))
         if made[path].kind == "file":
             contents[path] = draw(st.binary(max_size=1300))
             made[path] = with_content(made[path], contents[path])
