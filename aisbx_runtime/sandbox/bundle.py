@@ -18,13 +18,14 @@ from __future__ import annotations
 import posix
 import time
 
-from aisbx_runtime.sandbox.defaults import PIDS, SECCOMP
+from aisbx_runtime.sandbox.defaults import PIDS, SECCOMP, listing, section
 from aisbx_runtime.sandbox.errors import InputError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from aisbx_runtime.sandbox.defaults import Json, Value
     from aisbx_runtime.sandbox.options import Request
+    from aisbx_runtime.sandbox.userns import Users
 
 FACTS = "aisbx.json"
 VERSION = 1
@@ -69,9 +70,12 @@ class Base:
         self.volumes = volumes
 
 
-def config_of(base: Base, request: Request, path: str, sandbox_id: str, *, lasting: bool) -> Json:
+def config_of(
+    base: Base, request: Request, path: str, sandbox_id: str, users: Users | None, *, lasting: bool
+) -> Json:
     """Return the config.json of a bundle that will lie at path. Changes base.config.
 
+    users: of its user namespace, or None.
     lasting: it is mounted more than once, or what it changed is looked at afterwards.
     """
     config = base.config
@@ -85,33 +89,55 @@ def config_of(base: Base, request: Request, path: str, sandbox_id: str, *, lasti
         _set_user(process, base.rootfs, request.text("user") or "")
     process["terminal"] = _terminal(request)
     config["hostname"] = request.text("hostname") or sandbox_id[:64]
-    mounts = [_overlay("/", base.rootfs, path, lasting=lasting), *listing(config, "mounts")]
-    for number, (place, covered) in enumerate(base.volumes):
-        lower = f"{base.rootfs}{covered}" if covered else f"{path}/rootfs"
-        mounts.append(_overlay(place, lower, f"{path}/volumes/{number}", lasting=lasting))
+    mounts = [
+        *_roots(base, path, users, lasting=lasting),
+        *listing(config, "mounts"),
+        *_volume_mounts(base, path, users, lasting=lasting),
+    ]
     if request.texts("volume"):
         from aisbx_runtime.sandbox.shape import volumes
 
         mounts += volumes(request.texts("volume"))
     config["mounts"] = mounts
     _set_limits(section(section(config, "linux"), "resources"), request)
+    if users is not None:
+        from aisbx_runtime.sandbox.userns import apply
+
+        apply(config, users)
     return config
 
 
-def section(of: Json, name: str) -> Json:
-    """Return an object inside a configuration of ours."""
-    found = of[name]
-    if not isinstance(found, dict):
-        raise TypeError(f"{name} is no object")
-    return found
+def _roots(base: Base, path: str, users: Users | None, *, lasting: bool) -> list[Value]:
+    """Return the mounts that make the root."""
+    if users is None:
+        return [_overlay("/", base.rootfs, path, lasting=lasting)]
+    if users.lacks:
+        return []
+    if users.own:
+        return [_overlay("/", base.rootfs, path, "userxattr", lasting=lasting)]
+    from aisbx_runtime.sandbox.userns import id_mapped
+
+    # The overlay's lower layer is what the mount before it shows in the place of BUNDLE/rootfs.
+    overlay = _overlay("/", f"{path}/rootfs", path, "userxattr", lasting=lasting)
+    return [id_mapped(base.rootfs, users), overlay]
 
 
-def listing(of: Json, name: str) -> list[Value]:
-    """Return an array inside a configuration of ours."""
-    found = of[name]
-    if not isinstance(found, list):
-        raise TypeError(f"{name} is no array")
-    return found
+def _volume_mounts(base: Base, path: str, users: Users | None, *, lasting: bool) -> list[Value]:
+    if users is not None and users.lacks:
+        # The copy is the sandbox's own.
+        return []
+    rootfs = base.rootfs if users is None or users.own else f"{path}/rootfs"
+    more = () if users is None else ("userxattr",)
+    return [
+        _overlay(
+            place,
+            f"{rootfs}{covered}" if covered else f"{path}/volumes/{number}/empty",
+            f"{path}/volumes/{number}",
+            *more,
+            lasting=lasting,
+        )
+        for number, (place, covered) in enumerate(base.volumes)
+    ]
 
 
 def _terminal(request: Request) -> bool:
@@ -172,7 +198,7 @@ def _set_user(process: Json, rootfs: str, text: str) -> None:
     process["capabilities"] = rights(user)
 
 
-def _overlay(destination: str, lower: str, path: str, *, lasting: bool) -> Json:
+def _overlay(destination: str, lower: str, path: str, *more: str, lasting: bool) -> Json:
     for place in (lower, path):
         if any(letter in place for letter in _UNFIT):
             raise InputError(
@@ -192,11 +218,13 @@ def _overlay(destination: str, lower: str, path: str, *, lasting: bool) -> Json:
             f"upperdir={path}/upper",
             f"workdir={path}/work",
             # The upper directory is read by itself: it may not point into the layer below.
-            "redirect_dir=off",
+            # With userxattr the kernel takes no `off`; what it takes writes none either.
+            "redirect_dir=nofollow" if "userxattr" in more else "redirect_dir=off",
             "metacopy=off",
             "index=off",
             # What is removed at the end need not reach the disk: overlay's unmount syncs it.
             *([] if lasting else ["volatile"]),
+            *more,
         ],
     }
 
@@ -211,15 +239,15 @@ def _set_limits(resources: Json, request: Request) -> None:
         resources.update(limits(pids, request.text("memory"), request.text("cpus")))
 
 
-def facts_of(base: Base, sandbox_id: str, *, upper: str, keep: bool) -> Json:
-    """Return what is stored of a bundle whose upper directory will lie at `upper`."""
+def facts_of(base: Base, sandbox_id: str, users: Users | None, *, path: str, keep: bool) -> Json:
+    """Return what is stored of a bundle that will lie at path."""
     return {
         "version": VERSION,
         "id": sandbox_id,
         "image": {"reference": base.reference, "digest": base.digest},
         "rootfs": base.key,
-        "upper": upper,
-        "mapping": None,
+        "upper": None if users is not None and users.lacks else f"{path}/upper",
+        "mapping": None if users is None else users.mapping(),
         "snapshot": None,
         "created": now(),
         "keep": keep,
@@ -231,39 +259,54 @@ def now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
-def fill(directory: str, base: Base, config: Json, facts: Json) -> int:
+def fill(directory: str, base: Base, config: Json, facts: Json, users: Users | None) -> int:
     """Write a bundle into an empty directory; return an fd of its facts.
 
     Nothing is flushed: what a crash spoils is void.
     """
     facts_fd = write(f"{directory}/{FACTS}", text_of(facts))
     try:
-        _fill(directory, base, config)
+        _fill(directory, base, config, users)
     except BaseException:
         posix.close(facts_fd)
         raise
     return facts_fd
 
 
-def _fill(directory: str, base: Base, config: Json) -> None:
+def _fill(directory: str, base: Base, config: Json, users: Users | None) -> None:
     posix.close(write(f"{directory}/config.json", config_text(config, base.seccomp)))
     posix.mkdir(f"{directory}/rootfs", 0o700)
-    _make_layer(directory, base.rootfs)
+    if users is not None and users.lacks:
+        from aisbx_runtime.sandbox.userns import copy
+
+        copy(base.rootfs, f"{directory}/rootfs", users)
+        return
+    _make_layer(directory, base.rootfs, users)
     if base.volumes:
-        posix.mkdir(f"{directory}/volumes", 0o700)
+        posix.mkdir(f"{directory}/volumes", 0o711)
     for number, (_, covered) in enumerate(base.volumes):
-        posix.mkdir(f"{directory}/volumes/{number}", 0o700)
-        _make_layer(f"{directory}/volumes/{number}", f"{base.rootfs}{covered}")
+        place = f"{directory}/volumes/{number}"
+        posix.mkdir(place, 0o711)
+        posix.mkdir(f"{place}/empty", 0o755)
+        _make_layer(place, f"{base.rootfs}{covered}" if covered else f"{place}/empty", users)
+    if users is not None:
+        # The sandbox's root is no root out here, and has to reach what is its own.
+        posix.chmod(directory, 0o711)
 
 
-def _make_layer(directory: str, lower: str) -> None:
+def _make_layer(directory: str, lower: str, users: Users | None) -> None:
     """Make upper and work; the mode and owner of upper are those of the mount's root inside."""
-    posix.mkdir(f"{directory}/work", 0o700)
     upper, below = f"{directory}/upper", posix.stat(lower)
+    posix.mkdir(f"{directory}/work", 0o700)
     posix.mkdir(upper, 0o700)
     if posix.geteuid() == 0 and (below.st_uid or below.st_gid):
         posix.chown(upper, below.st_uid, below.st_gid)
     posix.chmod(upper, below.st_mode & 0o7777)
+    if users is not None:
+        from aisbx_runtime.sandbox.userns import give
+
+        give(upper, users)
+        give(f"{directory}/work", users)
 
 
 def write(path: str, text: str) -> int:

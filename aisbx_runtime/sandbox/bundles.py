@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from aisbx_runtime.sandbox.options import Request
     from aisbx_runtime.sandbox.runtime import Runtime
     from aisbx_runtime.sandbox.store import Store
+    from aisbx_runtime.sandbox.userns import Users
 
 
-def create(store: Store, base: Base, request: Request, directory: str) -> str:
+def create(store: Store, base: Base, request: Request, directory: str, users: Users | None) -> str:
     """Make a bundle in a directory that is not there, or empty; return its path.
 
     It is made beside its place and moved there: after a kill there is a directory
@@ -31,8 +32,8 @@ def create(store: Store, base: Base, request: Request, directory: str) -> str:
     """
     path = os.path.realpath(directory)  # noqa: TID251  (the caller's own path)
     parent, name = os.path.split(path)
-    config = config_of(base, request, path, name, lasting=True)
-    facts = facts_of(base, name, upper=f"{path}/upper", keep=True)
+    config = config_of(base, request, path, name, users, lasting=True)
+    facts = facts_of(base, name, users, path=path, keep=True)
     made = f"{parent}/.{name}.aisbx-{os.urandom(4).hex()}"
     try:
         os.mkdir(made, 0o700)
@@ -45,7 +46,7 @@ def create(store: Store, base: Base, request: Request, directory: str) -> str:
     try:
         with store.shared():
             _pin(store, path)
-            os.close(fill(made, base, config, facts))
+            os.close(fill(made, base, config, facts, users))
             os.rename(made, path)
     except BaseException as error:
         remove_tree(made)

@@ -30,8 +30,8 @@ class Sandbox:
     """What is stored of a sandbox, or of a bundle elsewhere.
 
     path: of its bundle. key: of the rootfs in the store. upper: the directory with what it
-    changed. uid_map, gid_map: (inside, outside, count), empty without a user namespace.
-    keep: it outlives the program that it runs.
+    changed, empty where it has a copy of the image. uid_map, gid_map: (inside, outside, count),
+    empty without a user namespace. keep: it outlives the program that it runs.
     """
 
     name: str
@@ -94,7 +94,7 @@ def read(path: str) -> Sandbox | None:
             reference=facts["image"]["reference"],
             digest=facts["image"]["digest"],
             key=facts["rootfs"],
-            upper=facts["upper"],
+            upper=facts["upper"] or "",
             uid_map=tuple((inside, outside, count) for inside, outside, count in mapping["uid"]),
             gid_map=tuple((inside, outside, count) for inside, outside, count in mapping["gid"]),
             snapshot=facts["snapshot"] or "",

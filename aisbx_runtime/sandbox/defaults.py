@@ -77,3 +77,19 @@ def _mounts() -> list[Value]:
         mount("/dev/mqueue", "mqueue", *_STRICT),
         mount("/sys", "sysfs", *_STRICT, "ro"),
     ]  # fmt: skip
+
+
+def section(of: Json, name: str) -> Json:
+    """Return an object inside a configuration of ours."""
+    found = of[name]
+    if not isinstance(found, dict):
+        raise TypeError(f"{name} is no object")
+    return found
+
+
+def listing(of: Json, name: str) -> list[Value]:
+    """Return an array inside a configuration of ours."""
+    found = of[name]
+    if not isinstance(found, list):
+        raise TypeError(f"{name} is no array")
+    return found

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from aisbx_runtime.sandbox.defaults import Json
     from aisbx_runtime.sandbox.options import Request
     from aisbx_runtime.sandbox.runtime import Runtime
+    from aisbx_runtime.sandbox.userns import Users
 
 _LONGEST_NAME = 64
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
@@ -44,11 +45,14 @@ def start(
     runtime: Runtime,
     base: Base,
     request: Request,
+    users: Users | None,
+    *,
     refill: Callable[[str], None] | None = None,
     snapshot: str | None = None,
 ) -> int:
     """Run a sandbox; return the exit code of its program, or 0 when it was left running.
 
+    users: of its user namespace, from `users_of`; closed here.
     refill: called with the bundle before it comes to its place: the files of `snapshot` go there.
 
     Raises SandboxError; nothing of it is left then.
@@ -56,11 +60,15 @@ def start(
     sandbox_id = name_of(request.text("name"))
     path = f"{store}/containers/{sandbox_id}"
     keep = request.flag("keep") or request.flag("detach")
-    config = bundle.config_of(base, request, path, sandbox_id, lasting=keep)
-    facts = bundle.facts_of(base, sandbox_id, upper=f"{path}/upper", keep=keep)
-    facts["snapshot"] = snapshot
-    # Open until we end: whoever finds its lock free knows that nobody waits for this sandbox.
-    facts_fd = place(store, path, base, config, facts, refill)
+    try:
+        config = bundle.config_of(base, request, path, sandbox_id, users, lasting=keep)
+        facts = bundle.facts_of(base, sandbox_id, users, path=path, keep=keep)
+        facts["snapshot"] = snapshot
+        # Open until we end: whoever finds its lock free knows that nobody waits for this sandbox.
+        facts_fd = place(store, path, base, config, facts, users, refill)
+    finally:
+        if users is not None:
+            users.close()
     if request.flag("detach"):
         return _leave_running(store, runtime, path, sandbox_id)
     gone = f"{store}/work/gone.{posix.urandom(8).hex()}"
@@ -78,6 +86,15 @@ def start(
         discard(path, gone)
     posix.close(facts_fd)
     return code
+
+
+def users_of(store: str, runtime: Runtime, request: Request) -> Users | None:
+    """Return the ids of a sandbox's user namespace, which a plain user's always has."""
+    if posix.geteuid() == 0 and request.text("userns") is None:
+        return None
+    from aisbx_runtime.sandbox import userns
+
+    return userns.users_of(store, runtime, request.text("userns"))
 
 
 def name_of(given: str | None) -> str:
@@ -102,12 +119,17 @@ def place(
     base: Base,
     config: Json,
     facts: Json,
+    users: Users | None,
     refill: Callable[[str], None] | None = None,
 ) -> int:
     """Make a bundle in the store, whole or not at all; return the fd that says who waits for it.
 
     Raises InputError where the name is taken, NotFoundError where the image was removed.
     """
+    if users is not None and not users.own and not users.lacks:
+        from aisbx_runtime.sandbox.userns import let_through
+
+        let_through(store)
     lock_fd = posix.open(f"{store}/lock", posix.O_RDWR | posix.O_CREAT | posix.O_CLOEXEC, 0o600)
     try:
         # As Store.shared: until the bundle is in its place, nothing that it names is removed.
@@ -115,7 +137,7 @@ def place(
         work = f"{store}/work/run.{posix.urandom(8).hex()}"
         posix.mkdir(work, 0o700)
         try:
-            facts_fd = bundle.fill(work, base, config, facts)
+            facts_fd = bundle.fill(work, base, config, facts, users)
             fcntl.flock(facts_fd, fcntl.LOCK_EX)
             if refill is not None:
                 refill(work)

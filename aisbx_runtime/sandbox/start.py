@@ -60,17 +60,22 @@ def _run_quickly(library: str, runtime: str, words: list[str]) -> int | None:
     if request is None:
         return None
     store = absolute(store) if store else default_path()
+    door = Runtime(runtime)
     try:
         name = normalised(request.reference)
         target = posix.readlink(f"{store}/refs/{file_name(name)}")
         base = prepared.load(library, store, target.rpartition("/")[2], name)
-        if base is None:
-            return None
-        return run.start(store, Runtime(runtime), base, request)
+        users = run.users_of(store, door, request) if base is not None else None
+        if base is not None and (users is None or not users.lacks):
+            return run.start(store, door, base, request, users)
+        # What is missing is for cli to tell, and the ids for it to choose.
+        if users is not None:
+            users.close()
     except FileNotFoundError:
-        return None
+        pass
     except SandboxError as error:
         return _failed(error)
+    return None
 
 
 def _failed(failure: SandboxError) -> int:

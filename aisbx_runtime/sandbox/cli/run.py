@@ -27,6 +27,9 @@ def command(call: Call, /, reference: str, words: tuple[str, ...], **given: obje
     store = call.store()
     with call.output().progress() as progress:
         base = base_of(store, call.library, reference, progress, call.output().note)
-    code = run.start(store.path, call.runtime, base, request)
+    users = run.users_of(store.path, call.runtime, request)
+    if users is not None and users.lacks:
+        call.output().note(f"the image is copied, because {users.lacks}")
+    code = run.start(store.path, call.runtime, base, request, users)
     if code:
         raise click.exceptions.Exit(code)

@@ -10,7 +10,7 @@ caller is told; and volumes are overlays of their own, so that they cost nothing
 from __future__ import annotations
 
 from aisbx_runtime.sandbox import defaults
-from aisbx_runtime.sandbox.bundle import section
+from aisbx_runtime.sandbox.defaults import section
 from aisbx_runtime.sandbox.errors import InputError
 from aisbx_runtime.sandbox.images.document import Document
 from aisbx_runtime.sandbox.inside import is_directory, real_path

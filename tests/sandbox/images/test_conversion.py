@@ -50,7 +50,7 @@ def bundled(convert, rootfs):
             entrypoint=found.entrypoint, cmd=found.cmd, volumes=found.volumes,
         )  # fmt: skip
         request = Request("r", list(command), {**defaults(SHAPE), **values})
-        return bundle.config_of(base, request, "/store/containers/n", "n", lasting=False)
+        return bundle.config_of(base, request, "/store/containers/n", "n", None, lasting=False)
 
     return of
 
@@ -182,7 +182,7 @@ def test_a_volume_is_an_overlay_of_its_own(bundled, rootfs):
     assert lower == {
         "/": f"lowerdir={rootfs}",
         "/data": f"lowerdir={rootfs}/data",
-        "/new": "lowerdir=/store/containers/n/rootfs",
+        "/new": "lowerdir=/store/containers/n/volumes/1/empty",
         "/var/run/inner": f"lowerdir={rootfs}/run/inner",
     }
 

@@ -10,6 +10,7 @@ from aisbx_runtime.sandbox.cli.call import command as declared
 from aisbx_runtime.sandbox.cli.shape import click_options, request_of
 from aisbx_runtime.sandbox.images.base import base_of
 from aisbx_runtime.sandbox.options import SHAPE
+from aisbx_runtime.sandbox.run import users_of
 
 
 @declared(
@@ -30,6 +31,9 @@ def command(
     store = call.store()
     with call.output().progress() as progress:
         base = base_of(store, call.library, reference, progress, call.output().note)
-    path = bundles.create(store, base, request, directory)
+    users = users_of(store.path, call.runtime, request)
+    if users is not None and users.lacks:
+        call.output().note(f"the image is copied, because {users.lacks}")
+    path = bundles.create(store, base, request, directory, users)
     image = {"reference": base.reference, "digest": base.digest}
     call.output().result({"bundle": path, "image": image})

@@ -8,7 +8,7 @@ from aisbx_runtime.sandbox import run
 from aisbx_runtime.sandbox.cli.call import Call
 from aisbx_runtime.sandbox.cli.call import command as declared
 from aisbx_runtime.sandbox.cli.shape import click_options, request_of
-from aisbx_runtime.sandbox.errors import InputError
+from aisbx_runtime.sandbox.errors import HostError, InputError
 from aisbx_runtime.sandbox.images.base import base_on
 from aisbx_runtime.sandbox.images.unpack import unpack
 from aisbx_runtime.sandbox.options import RUN
@@ -60,8 +60,15 @@ def command(
         rootfs = unpack(store, tree.base.digest, progress)
     base = base_on(store, call.library, tree.base.reference, rootfs, output.note)
     restoration = Restoration(shelf, call.runtime, tree, in_place)
-    refill = restoration.refill
-    code = run.start(store.path, call.runtime, base, request, refill, snapshot_id)
+    users = run.users_of(store.path, call.runtime, request)
+    if users is not None and users.lacks:
+        raise HostError(
+            "a snapshot can only be restored onto an overlay", where=store.path, why=users.lacks
+        )
+    code = run.start(
+        store.path, call.runtime, base, request, users,
+        refill=restoration.refill, snapshot=snapshot_id,
+    )  # fmt: skip
     if in_place:
         replaced(store, in_place)
     if code:
