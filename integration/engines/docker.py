@@ -94,9 +94,9 @@ class Daemon:
         self.process.wait(TIMEOUT_S)
 
 
-def write_config(path: str, program: str) -> None:
+def write_config(path: str, program: str, **settings: Any) -> None:
     """Write a daemon.json as `register` leaves it, with the runtime as the default one."""
-    text = json.dumps({"default-runtime": "aisbx"}, indent=2)
+    text = json.dumps({"default-runtime": "aisbx", **settings}, indent=2)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "w") as out:
         out.write(with_runtime(text, program, path))
@@ -156,14 +156,19 @@ class Docker:
 
 @contextlib.contextmanager
 def serving(
-    top: str, image_tar: str, program: str, driver: str = "cgroupfs", parent: str = CGROUP
+    top: str,
+    image_tar: str,
+    program: str,
+    driver: str = "cgroupfs",
+    parent: str = CGROUP,
+    **settings: Any,
 ) -> Iterator[Docker]:
     """Yield a client of a daemon that has the runtime and the image; skip where there is none."""
     reason = host.lacks_program("dockerd", "docker", "containerd")
     if reason:
         pytest.skip(reason)
     config = f"{top}/daemon.json"
-    write_config(config, program)
+    write_config(config, program, **settings)
     # Docker's BuildKit does not ask daemon.json (moby, pull request 47563).
     environment = {"DOCKER_BUILDKIT_RUNC_COMMAND": program}
     with contextlib.closing(Daemon(top, config, environment, driver, parent)) as daemon:
