@@ -69,7 +69,7 @@ STAGES = (
         runs="full",
     ),
     Stage(
-        name="engines", guest="host", tests=("integration/engines",), timeout_s=1800, runs="full"
+        name="engines", guest="host", tests=("integration/engines",), timeout_s=2700, runs="full"
     ),
     Stage(name="cgroups-systemd", guest="systemd", tests=OF_CGROUPS, timeout_s=900),
     Stage(
@@ -84,7 +84,7 @@ STAGES = (
         guest="systemd",
         tests=("integration/engines",),
         without=NOT_WITH_ENGINES,
-        timeout_s=1800,
+        timeout_s=2700,
         runs="full",
     ),
     Stage(name="old-kernel", guest="old", tests=OF_OLD_KERNELS, timeout_s=900),
