@@ -120,6 +120,7 @@ coverage: .venv ## unit tests with coverage of lines and branches
 bench: setup-test ## speed and memory side by side with runc (root)
 	@$(MAKE) --no-print-directory build
 	$(AS_ROOT) $(VENV)/python -B benchmarks/run.py
+	$(AS_ROOT) $(VENV)/python -B -m benchmarks.snapshots
 
 bench-lab: .venv setup-lab ## ratios to runc on unified cgroup v2 with podman, in the guest with systemd (root; OPTIONS='--rounds 20')
 	@$(MAKE) --no-print-directory build
