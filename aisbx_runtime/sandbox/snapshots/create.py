@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import threading
 from dataclasses import dataclass
 
+from aisbx_runtime.sandbox.containers import STOPPED
 from aisbx_runtime.sandbox.errors import HostError, SandboxError
 from aisbx_runtime.sandbox.snapshots import known
 from aisbx_runtime.sandbox.snapshots.collect import Collection
@@ -16,6 +18,8 @@ from aisbx_runtime.sandbox.snapshots.tree_file import Tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Self
+
     from aisbx_runtime.sandbox.progress import Progress
     from aisbx_runtime.sandbox.snapshots.container import Container
     from aisbx_runtime.sandbox.snapshots.control import Control
@@ -89,8 +93,8 @@ class _Attempt:
                 self._read_ahead(collection)
             with frozen(control, status, self.turn_fd, container.marker):
                 moment_ns = known.now_ns()
-                lasting = status == "stopped" or not known.writes_by_mapping(control.processes())
-                collection.read(*where, moment_ns)
+                with _Look(control if status != STOPPED else None) as look:
+                    collection.read(*where, moment_ns)
             collection.hash(self.progress)
             files = collection.files()
             flush([path for path, _ in files])
@@ -100,7 +104,7 @@ class _Attempt:
                 shelf.take_files(files)
                 snapshot_id = shelf.put_tree(Tree(container.base, tuple(collection.entries)))
                 before = shelf.put_name(self.name, snapshot_id) if self.name else ""
-        known.save(container.known, collection.digests() if lasting else {})
+        known.save(container.known, {} if look.writes else collection.digests())
         return Taken(
             snapshot_id,
             len(collection.entries),
@@ -121,6 +125,30 @@ class _Attempt:
             moment_ns = known.now_ns()
             if not known.writes_by_mapping(self.control.processes()):
                 collection.read(*where, moment_ns)
+
+
+class _Look:
+    """Looks for writing mappings while the caller reads: asking the runtime takes its time."""
+
+    def __init__(self, control: Control | None) -> None:
+        self.writes = control is not None
+        self._control = control
+        self._thread = threading.Thread(target=self._look)
+
+    def __enter__(self) -> Self:
+        if self._control is not None:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._control is not None:
+            self._thread.join()
+
+    def _look(self) -> None:
+        # What cannot be asked is taken for the worse: the next snapshot reads more than it must.
+        with contextlib.suppress(SandboxError):
+            if self._control is not None:
+                self.writes = known.writes_by_mapping(self._control.processes())
 
 
 def _needed(collection: Collection, files: list[tuple[str, str]]) -> set[str]:
