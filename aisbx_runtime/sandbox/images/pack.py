@@ -11,9 +11,9 @@ import json
 import os
 from dataclasses import dataclass
 
-from aisbx_runtime.sandbox.errors import NotFoundError
+from aisbx_runtime.sandbox.errors import InputError, NotFoundError
 from aisbx_runtime.sandbox.images import layer, layout
-from aisbx_runtime.sandbox.images.manifest import CONFIG, LAYER, MANIFEST, Descriptor
+from aisbx_runtime.sandbox.images.manifest import CONFIG, LAYER, MANIFEST, MOST_LAYERS, Descriptor
 from aisbx_runtime.sandbox.images.names import normalised
 from aisbx_runtime.sandbox.images.pull import full_disk
 from aisbx_runtime.sandbox.progress import Silence
@@ -104,6 +104,12 @@ def pack(
 
 
 def _check_layers(store: Store, base: Base) -> None:
+    if len(base.manifest.layers) >= MOST_LAYERS:
+        raise InputError(
+            f"an image cannot have more than {MOST_LAYERS} layers",
+            where=base.name or base.digest,
+            hint="make one layer of them: aisbx export, then aisbx init --rootfs",
+        )
     for blob in base.manifest.layers:
         if not layout.has_blob(store, blob):
             raise NotFoundError(

@@ -15,7 +15,7 @@ import pytest
 
 from aisbx_runtime.sandbox.errors import HostError, InputError, NotFoundError
 from aisbx_runtime.sandbox.images import layout
-from aisbx_runtime.sandbox.images.manifest import CONFIG, LAYER
+from aisbx_runtime.sandbox.images.manifest import CONFIG, LAYER, MOST_LAYERS
 from aisbx_runtime.sandbox.images.pack import base_of, manifest_of, pack
 from aisbx_runtime.sandbox.store import Store
 from aisbx_runtime.sandbox.tree import Entry
@@ -233,6 +233,16 @@ def test_a_failure_changes_nothing(store):
 
     assert before == (blobs(store), layout.names(store))
     assert os.listdir(store.place("work")) == []
+
+
+def test_there_are_no_more_layers_than_can_be_unpacked(store):
+    digest = make_base(store)
+    base = base_of(store, digest)
+    most = replace(base.manifest, layers=base.manifest.layers * MOST_LAYERS)
+    with pytest.raises(InputError, match="more than") as caught:
+        pack(store, replace(base, manifest=most), ENTRIES, opener(CONTENTS), "made")
+
+    assert "aisbx export" in caught.value.hint
 
 
 def test_a_base_without_its_layers_is_an_error(store):
