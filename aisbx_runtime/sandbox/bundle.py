@@ -159,13 +159,8 @@ def _args(base: Base, request: Request) -> list[str]:
         args = [*base.entrypoint, *request.command]
     else:
         args = [*base.entrypoint, *base.cmd]
-    if not args:
-        raise InputError(
-            "the image names no program to run",
-            where=base.reference,
-            hint="write one after the image",
-        )
-    return args
+    # An imported directory names no program: umoci's bundles begin with a shell as well.
+    return args or ["sh"]
 
 
 def _env(image: list[Value], given: tuple[str, ...]) -> list[str]:

@@ -38,6 +38,12 @@ def test_an_image_runs_what_it_names(aisbx):
     assert aisbx("run", "busybox").ok().out == "default\n"
 
 
+def test_an_image_that_names_no_program_runs_a_shell(aisbx, images):
+    images.add("bare")
+
+    assert aisbx("run", "bare", text="echo from the shell\n").ok().out == ("from the shell\n")
+
+
 def test_what_a_sandbox_changes_goes_with_it(aisbx):
     aisbx.sh("echo changed >/etc/passwd; rm -r /home; touch /new").ok()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tarfile
 import tempfile
 import time
 
@@ -167,6 +168,22 @@ def test_a_plain_user_keeps_and_destroys_what_is_the_users_own(plain):
     assert os.stat(plain.store).st_mode & 0o077 == 0
     plain("destroy", "n").ok()
     assert os.listdir(f"{plain.store}/containers") == []
+
+
+def test_a_plain_user_imports_what_is_roots_and_what_is_the_users_own(plain):
+    home = os.path.dirname(plain.image.split(":")[1]) + "/home"
+    rootfs = f"{home}/rootfs"
+    shutil.copytree(f"{os.path.dirname(home)}/made/rootfs", rootfs, symlinks=True)
+    os.mkdir(f"{rootfs}/own")
+    os.chown(f"{rootfs}/own", NOBODY, NOBODY)
+    plain("init", "--rootfs", rootfs, "imported").ok()
+    archive = plain("export", "imported", "-o", f"{home}/out.tar")
+    archive.ok()
+    with tarfile.open(f"{home}/out.tar") as made:
+        owners = {(one.uid, one.gid) for one in made}
+
+    assert owners == {(0, 0)}
+    assert plain("run", "imported", "id", "-u").ok().out == "0\n"
 
 
 def test_ids_are_not_a_plain_users_to_choose(plain):

@@ -22,7 +22,7 @@ from aisbx_runtime.sandbox.images.pull import full_disk
 from aisbx_runtime.sandbox.images.unpack import unpack
 from aisbx_runtime.sandbox.progress import Silence
 from aisbx_runtime.sandbox.tools import Place
-from aisbx_runtime.sandbox.tree import Mapping, walk
+from aisbx_runtime.sandbox.tree import walk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def import_directory(
     directory_fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         told.step(f"reading {path}")
-        entries = [_plain(entry) for entry in walk(directory_fd, _own_ids())]
+        entries = [_plain(entry) for entry in walk(directory_fd, None)]
         entries = [entry for entry in entries if entry.kind != "whiteout"]
         advance = layer.step(told, f"packing {path}", entries)
 
@@ -97,15 +97,15 @@ def import_archive(
         return _imported(store, name, made, told)
 
 
-def _own_ids() -> Mapping | None:
-    """Return how ids are read: whoever calls is root in their own containers' user namespace."""
-    user, group = os.geteuid(), os.getegid()
-    return None if user == 0 else Mapping.of([[0, user, 1]], [[0, group, 1]])
-
-
 def _plain(entry: Entry) -> Entry:
-    # There is nothing below that it could hide.
-    return replace(entry, opaque=False) if entry.opaque else entry
+    """Return the entry as the image has it: the caller's own files are root's in there."""
+    return replace(
+        entry,
+        uid=0 if entry.uid == os.geteuid() else entry.uid,
+        gid=0 if entry.gid == os.getegid() else entry.gid,
+        # There is nothing below that it could hide.
+        opaque=False,
+    )
 
 
 def _imported(
