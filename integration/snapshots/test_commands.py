@@ -183,3 +183,47 @@ def test_a_bundle_elsewhere_is_kept_unless_another_runtime_runs_it(aisbx, snapsh
 
     assert 2 == taken["entries"]
     aisbx("bundle", "rm", path).ok()
+
+
+def test_ids_are_those_inside_whatever_they_are_outside(aisbx, snapshots):
+    """From one user namespace to another one, and to none."""
+    script = (
+        "umask 0; mkdir -m 2750 /d; echo one >/d/one; chown 1000:1001 /d/one; rm -r /srv; "
+        f"mkdir -p /srv/new; touch /ready; {FOREVER}"
+    )
+    words = ("--detach", "--name", "box", "--userns", "200000:65536")
+    aisbx("run", *words, "busybox", "sh", "-c", script).ok()
+    aisbx("exec", "box", "sh", "-c", "while ! [ -e /ready ]; do sleep 0.01; done").ok()
+    look = "cat /d/one; stat -c '%n %u %g %a' / /d /d/one /srv /srv/new; ls /srv"
+
+    taken = snapshots("create", "--name", "good", "box")
+
+    expected = aisbx("exec", "box", "sh", "-c", look).ok().out
+    assert "/d/one 1000 1001 666\n" in expected
+    for userns in ("--userns=300000:65536",), ("--userns=auto",), ():
+        out = aisbx("snapshot", "restore", *userns, "good", "sh", "-c", look).ok().out
+        assert expected == out
+    # And what comes back is the same tree.
+    words = ("--detach", "--name", "back", "--userns", "300000:65536", "good", "sleep", "1000")
+    aisbx("snapshot", "restore", *words).ok()
+    assert taken["id"] == snapshots("create", "back")["id"]
+
+
+def test_a_sandbox_on_a_copy_of_its_image_is_refused(aisbx, snapshots):
+    path = aisbx.store.place("locks/userns-lacks")
+    with open("/proc/sys/kernel/random/boot_id") as file, open(path, "w") as told:
+        told.write(f"{file.read().strip()}\nsomething")
+    try:
+        words = ("--keep", "--name", "box", "--userns", "200000:65536")
+        aisbx("run", *words, "busybox", "true").ok()
+        refused = aisbx("snapshot", "create", "box")
+        aisbx("run", "--keep", "--name", "two", "busybox", "true").ok()
+        snapshots("create", "--name", "good", "two")
+        words = ("--userns", "200000:65536", "good", "true")
+        restored = aisbx("snapshot", "restore", *words)
+    finally:
+        os.unlink(path)
+
+    assert (1, 1) == (refused.code, restored.code)
+    assert "a copy of its image" in refused.err
+    assert "onto an overlay" in restored.err

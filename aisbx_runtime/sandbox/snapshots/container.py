@@ -40,7 +40,16 @@ class Container:
 
 
 def container_of(sandbox: Sandbox) -> Container:
-    """Return what snapshots need. Raises InputError for a bundle that was changed by hand."""
+    """Return what snapshots need.
+
+    Raises InputError for a sandbox on a copy of its image, and for a bundle changed by hand.
+    """
+    if not sandbox.upper:
+        raise InputError(
+            "the sandbox has a copy of its image: nobody knows what it changed",
+            where=sandbox.path,
+            hint="aisbx-runtime doctor says what this machine lacks for sharing it",
+        )
     mapping = Mapping.of(sandbox.uid_map, sandbox.gid_map) if sandbox.uid_map else None
     return Container(
         path=sandbox.path,
