@@ -56,7 +56,7 @@ install: ## install below PREFIX and register with podman; DESTDIR stages
 uninstall: ## remove what `make install` made
 	@$(INSTALL) uninstall --prefix '$(PREFIX)' --sysconfdir '$(SYSCONFDIR)' --destdir '$(DESTDIR)'
 
-run: setup-run ## set up all and run a command in a container (IMAGE=docker://... CMD='...' RUNTIME=runc)
+run: setup-run ## set up all and run a program in a sandbox (IMAGE=docker://... CMD='...' RUNTIME=runc)
 	@$(MAKE) --no-print-directory build
 	@$(AS_ROOT) $(INTERPRETER) -EsB integration/image/run.py --runtime '$(RUNTIME)' --image '$(IMAGE)' $(if $(CMD),-- $(CMD))
 

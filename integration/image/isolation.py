@@ -6,9 +6,6 @@ that it works with any image, a shell or none in it.
 
 from __future__ import annotations
 
-import copy
-import json
-import os
 import subprocess
 
 BUSYBOX = "/bin/busybox"
@@ -39,18 +36,6 @@ done
 """
 
 
-def probing(config: dict) -> dict:
-    """Return config.json changed so that it runs the probe and prints what it sees."""
-    config = copy.deepcopy(config)
-    config["process"]["args"] = [INSIDE, "sh", "-c", PROBE, INSIDE]
-    config["process"]["terminal"] = False
-    config["process"]["cwd"] = "/"
-    config["mounts"].append(
-        {"destination": INSIDE, "type": "bind", "source": BUSYBOX, "options": ["bind", "ro"]}
-    )
-    return config
-
-
 def facts_of(output: str) -> dict[str, str]:
     pairs = (line.partition("=") for line in output.splitlines())
     return {name: value.strip() for name, _, value in pairs}
@@ -68,24 +53,16 @@ def seen_by_host() -> dict[str, str]:
     return facts_of(result.stdout)
 
 
-def seen_inside(runtime: str, bundle: str, container_id: str) -> dict[str, str]:
-    """Run the probe in the bundle and return what it printed; config.json is put back as it was."""
-    path = os.path.join(bundle, "config.json")
-    with open(path, encoding="utf-8") as file:
-        original = file.read()
-    try:
-        with open(path, "w", encoding="utf-8") as file:
-            json.dump(probing(json.loads(original)), file)
-        result = subprocess.run(
-            [runtime, "run", "--bundle", bundle, container_id],
-            check=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-    finally:
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(original)
+def seen_inside(aisbx: list[str], image: str) -> dict[str, str]:
+    """Run the probe in a sandbox on the image and return what it printed."""
+    words = ["--volume", f"{BUSYBOX}:{INSIDE}:ro", "--workdir", "/", "--entrypoint", INSIDE, image]
+    result = subprocess.run(
+        [*aisbx, "run", *words, "--", "sh", "-c", PROBE, INSIDE],
+        check=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     return facts_of(result.stdout)
 
 

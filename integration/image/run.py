@@ -1,12 +1,12 @@
-"""`make run`: an image becomes a bundle, a container runs in it, and what was isolated is printed.
+"""`make run`: `aisbx run` of a real image, and a table of what it has isolated.
 
-Everything it makes lies in build/run of the checkout. Needs root, umoci, and for IMAGE= skopeo.
+Everything it makes lies in build/run of the checkout: a store, and the default image, made of
+Debian's packages. A second call finds both. Needs umoci and skopeo, and busybox for the probe.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import subprocess
@@ -16,11 +16,11 @@ import time
 import busybox_image
 import isolation
 
-SCRATCH = os.path.join(
-    os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "build/run"
-)
+CHECKOUT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+SCRATCH = os.path.join(CHECKOUT, "build/run")
 LAYOUT = os.path.join(SCRATCH, "image")
-BUNDLE = os.path.join(SCRATCH, "bundle")
+STORE = os.path.join(SCRATCH, "store")
+AISBX = os.path.join(CHECKOUT, "bin/aisbx")
 TAG = "latest"
 
 
@@ -28,51 +28,33 @@ def say(text: str) -> None:
     print(f"run: {text}", flush=True)
 
 
-def get_image(image: str) -> None:
-    """Make build/run/image, an OCI layout, from busybox-static or from what skopeo reaches."""
-    if image:
-        say(f"copying {image} with skopeo")
-        subprocess.run(["skopeo", "copy", image, f"oci:{LAYOUT}:{TAG}"], check=True)
-    else:
+def default_image() -> str:
+    """Return the name of an image of busybox-static, made when it is not there."""
+    if not os.path.isdir(LAYOUT):
         say("making an OCI image of Debian's busybox-static with umoci")
-        busybox_image.make_image(LAYOUT, TAG, os.path.join(SCRATCH, "empty"))
+        new = f"{LAYOUT}.new"
+        for path in (new, f"{SCRATCH}/empty"):
+            shutil.rmtree(path, ignore_errors=True)
+        os.makedirs(SCRATCH, exist_ok=True)
+        busybox_image.make_image(new, TAG, f"{SCRATCH}/empty")
+        os.rename(new, LAYOUT)
+    return f"oci:{LAYOUT}:{TAG}"
 
 
-def unpack() -> None:
-    say(f"unpacking it to a bundle with umoci: {BUNDLE}")
-    subprocess.run(["umoci", "unpack", "--image", f"{LAYOUT}:{TAG}", BUNDLE], check=True)
-
-
-def adapt(arguments: list[str]) -> dict:
-    """Set the command in umoci's config.json, a terminal where there is one, a cgroup namespace."""
-    path = os.path.join(BUNDLE, "config.json")
-    with open(path, encoding="utf-8") as file:
-        config = json.load(file)
-    if arguments:
-        config["process"]["args"] = arguments
-    config["process"]["terminal"] = sys.stdin.isatty() and sys.stdout.isatty()
-    config["hostname"] = "aisbx-demo"
-    config["linux"]["namespaces"].append({"type": "cgroup"})
-    with open(path, "w", encoding="utf-8") as file:
-        json.dump(config, file, indent=2)
-    return config
-
-
-def run(runtime: str, image: str, arguments: list[str]) -> int:
+def run(image: str, arguments: list[str]) -> int:
+    image = image or default_image()
+    aisbx = [AISBX, "--store", STORE]
     begin = time.monotonic()
-    shutil.rmtree(SCRATCH, ignore_errors=True)
-    os.makedirs(SCRATCH)
-    get_image(image)
-    unpack()
-    config = adapt(arguments)
-    say(f"image and bundle are ready after {time.monotonic() - begin:.1f} s")
-    container_id = f"aisbx-demo-{os.getpid()}"
-    say(f"{runtime} run, with a probe inside; what it sees:")
-    inside = isolation.seen_inside(runtime, BUNDLE, container_id)
+    subprocess.run([*aisbx, "image", "pull", image], check=True, stdout=subprocess.DEVNULL)
+    say(f"{image} is in the store after {time.monotonic() - begin:.1f} s: {STORE}")
+    say("aisbx run, with a probe inside; what it sees:")
+    inside = isolation.seen_inside(aisbx, image)
     print(isolation.table_of(isolation.seen_by_host(), inside), flush=True)
-    say(f"{runtime} run --bundle {BUNDLE} {container_id}: {' '.join(config['process']['args'])}")
-    result = subprocess.run([runtime, "run", "--bundle", BUNDLE, container_id], check=False)
-    say(f"exit code {result.returncode}")
+    words = ["run", image, *(["--", *arguments] if arguments else [])]
+    say(f"{' '.join([*aisbx, *words])}")
+    begin = time.monotonic()
+    result = subprocess.run([*aisbx, *words], check=False)
+    say(f"exit code {result.returncode} after {time.monotonic() - begin:.2f} s")
     return result.returncode
 
 
@@ -86,8 +68,9 @@ def main() -> int:
     if runtime is None:
         print(f"run: there is no runtime {options.runtime}", file=sys.stderr)
         return 1
+    os.environ["AISBX_RUNTIME"] = os.path.abspath(runtime)
     try:
-        return run(os.path.abspath(runtime), options.image, options.arguments)
+        return run(options.image, options.arguments)
     except subprocess.CalledProcessError as error:
         print(f"run: {error.cmd[0]} failed with exit code {error.returncode}", file=sys.stderr)
         return 1

@@ -56,7 +56,7 @@ def images(scratch: str) -> Iterator[Images]:
     reason = host.lacks_program("umoci") or host.lacks_program("busybox")
     if reason:
         pytest.skip(reason)
-    path = f"{scratch}/sandbox-store"
+    path = f"{scratch}/store-{os.urandom(4).hex()}"
     made = Images(path, f"{scratch}/sandbox-scratch")
     made.add("busybox", Cmd=["/bin/sh", "-c", "echo default"])
     yield made
