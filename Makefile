@@ -121,6 +121,7 @@ bench: setup-test ## speed and memory side by side with runc (root)
 	@$(MAKE) --no-print-directory build
 	$(AS_ROOT) $(VENV)/python -B benchmarks/run.py
 	$(AS_ROOT) $(VENV)/python -B -m benchmarks.snapshots
+	$(AS_ROOT) $(VENV)/python -B benchmarks/sandbox.py
 
 bench-lab: .venv setup-lab ## ratios to runc on unified cgroup v2 with podman, in the guest with systemd (root; OPTIONS='--rounds 20')
 	@$(MAKE) --no-print-directory build
