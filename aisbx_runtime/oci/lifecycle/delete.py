@@ -45,7 +45,6 @@ def _delete_found(call: Call, word: str) -> None:
         raise UsageError(f"--regex {word}: no regular expression", why=str(error)) from None
     first: Failure | None = None
     for container in containers.every(call.root()):
-        container.close()
         if pattern.search(container.id):
             try:
                 _delete(call, container.id)
