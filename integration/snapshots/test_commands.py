@@ -139,7 +139,7 @@ def test_what_has_not_changed_is_not_read_again(box, snapshots):
 def test_a_restored_sandbox_is_not_read_again(box, snapshots):
     box("exec", "box", "sh", "-c", "dd if=/dev/zero of=/big bs=1M count=8 2>&1").ok()
     snapshots("create", "--name", "good", "box")
-    box("snapshot", "restore", "--detach", "--name", "back", "good", "sleep", "1000").ok()
+    box("snapshot", "restore", "good", "--detach", "--name", "back", "--", "sleep", "1000").ok()
 
     assert snapshots("create", "back")["read_bytes"] < 1 << 20
 

@@ -97,9 +97,8 @@ def test_args_are_entrypoint_and_cmd(bundled, config, command, values, args):
     assert args == bundled(config, command, **values)["process"]["args"]
 
 
-def test_an_image_without_a_program_needs_one(bundled):
-    with pytest.raises(InputError, match="no program"):
-        bundled({})
+def test_an_image_without_a_program_runs_a_shell(bundled):
+    assert bundled({})["process"]["args"] == ["sh"]
 
 
 def test_an_image_without_config_is_one_without_wishes(bundled):

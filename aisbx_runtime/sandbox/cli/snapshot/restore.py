@@ -20,7 +20,8 @@ from aisbx_runtime.sandbox.snapshots.shelf import Shelf
     "Run a program in a sandbox with the files of a snapshot, as `aisbx run` does on an image.\n\n"
     "The files are the snapshot's; everything else is what a new sandbox gets: the image's "
     "program or COMMAND, today's defaults, the options of this call.",
-    allow_interspersed_args=False,
+    # `restore NAME --name NEW`, as people write it: a command with options of its own needs `--`.
+    allow_interspersed_args=True,
 )
 @click_options(RUN)
 @click.option(
