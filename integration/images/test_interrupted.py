@@ -43,7 +43,7 @@ print("made", rootfs_of(Store.open(sys.argv[1]), sys.argv[2], Said()).key)
 
 @pytest.fixture
 def image(ground):
-    return Image(f"{ground}/image", sound(), layer(("x", b"1")), compress="zstd")
+    return Image(f"{ground}/image", sound(), layer(("x", b"1")))
 
 
 def whole(store: Store, image: Image) -> None:
@@ -74,7 +74,7 @@ def test_a_pull_that_is_killed_before_any_of_its_calls(ground, image):
     status, events = killed.run(work)
     whole(Store.open(f"{ground}/store"), image)
 
-    assert (0, 8) == (status, events.count("subprocess.Popen"))
+    assert (0, 4) == (status, events.count("subprocess.Popen"))
     for moment in range(1, len(events) + 1):
         shutil.rmtree(f"{ground}/store")
         status, seen = killed.run(work, moment)
@@ -84,9 +84,9 @@ def test_a_pull_that_is_killed_before_any_of_its_calls(ground, image):
 
 
 @pytest.mark.parametrize("after_s", [0.005, 0.03, 0.1])
-@pytest.mark.parametrize("which", range(1, 8))
+@pytest.mark.parametrize("which", range(1, 5))
 def test_a_pull_that_is_killed_while_a_program_works_for_it(ground, image, which, after_s):
-    """skopeo, umoci, zstd and sync end with it; what they had written is swept."""
+    """skopeo, umoci and sync end with it; what they had written is swept."""
 
     def work() -> None:
         rootfs_of(Store.open(f"{ground}/store"), image.reference, Steps())
@@ -94,7 +94,7 @@ def test_a_pull_that_is_killed_while_a_program_works_for_it(ground, image, which
     _, events = killed.run(work)
     started = [number for number, event in enumerate(events, 1) if event == "subprocess.Popen"]
     shutil.rmtree(f"{ground}/store")
-    killed.run(work, started[min(which, len(started)) - 1], after_s)
+    killed.run(work, started[which - 1], after_s)
     whole(Store.open(f"{ground}/store"), image)
 
 
