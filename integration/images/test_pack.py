@@ -15,7 +15,7 @@ import pytest
 
 from aisbx_runtime.sandbox.images import layout
 from aisbx_runtime.sandbox.store import Store
-from integration import host
+from integration import host, needs
 from integration.images import packing
 from integration.images.registry import PASSWORD, USER, running
 from integration.runtime import call
@@ -67,8 +67,8 @@ def changed(aisbx) -> list[str]:
     return seen_in(aisbx, "c")
 
 
-def up(aisbx, name, script="", image="base"):
-    aisbx("run", "--detach", "--name", name, image, "--", "/bin/sleep", "1000").ok()
+def up(aisbx, name, script="", image="base", options=()):
+    aisbx("run", "--detach", "--name", name, *options, image, "--", "/bin/sleep", "1000").ok()
     aisbx("exec", name, "--", "/bin/sh", "-c", script or "true").ok()
 
 
@@ -76,8 +76,8 @@ def seen_in(aisbx, name):
     return packing.files_of(aisbx("exec", name, "--", "/bin/sh", "-c", packing.LIST).ok().out)
 
 
-def seen_on(aisbx, image):
-    return packing.files_of(aisbx.sh(packing.LIST, image=image).ok().out)
+def seen_on(aisbx, image, *options):
+    return packing.files_of(aisbx.sh(packing.LIST, *options, image=image).ok().out)
 
 
 def packed(aisbx, *words):
@@ -293,6 +293,45 @@ def test_a_snapshot_is_packed_as_the_sandbox_was_then(aisbx, changed):
     assert (snapshot_id, then["digest"]) == (made["snapshot"], made["digest"])
     assert changed == seen_on(aisbx, "of-snapshot")
     assert "srv/kept" in aisbx("export", "snap").ok().out
+
+
+@needs.ids
+def test_a_sandbox_with_other_ids_packs_what_it_sees(aisbx):
+    up(aisbx, "c", packing.changes_without("ln lower"), options=("--userns", "auto"))
+    seen = seen_in(aisbx, "c")
+    packed(aisbx, "c", "inside")
+
+    assert " 7:8 " in "\n".join(seen)
+    assert seen == seen_on(aisbx, "inside")
+    assert seen == seen_on(aisbx, "inside", "--userns", "auto")
+
+
+@needs.ids
+def test_what_a_plain_user_packs_root_sees_as_well(aisbx, place):
+    home = f"{place}/plain"
+    os.makedirs(f"{home}/rootfs")
+    packing.copy(f"{place}/base", f"{home}/rootfs")
+    for parent, names, files in os.walk(f"{home}/rootfs"):
+        for path in (parent, *(f"{parent}/{name}" for name in (*names, *files))):
+            os.chown(path, 4242, 4242, follow_symlinks=False)
+    os.chown(home, 4242, 4242)
+
+    def person(*words):
+        user = ["setpriv", "--reuid", "4242", "--regid", "4242", "--clear-groups"]
+        environment = {**aisbx.environment, "AISBX_STORE": f"{home}/store"}
+        return call([*user, aisbx.program, *words], env=environment, cwd="/").ok()
+
+    # A plain user's sandbox has one id, and what it may not read it cannot pack.
+    may = packing.changes_without("ln lower", "chown", "chmod 0 ", "tree xattr copied")
+    person("init", "--rootfs", f"{home}/rootfs", "base")
+    script = f"{may}\n{packing.LIST}"
+    words = ["run", "--keep", "--name", "p", "base", "--", "/bin/sh", "-c", script]
+    seen = packing.files_of(person(*words).out)
+    person("image", "pack", "p", f"oci:{home}/out:tag")
+    person("destroy", "p")
+
+    assert "srv/opaque/new" in "\n".join(seen)
+    assert seen == seen_on(aisbx, f"oci:{home}/out:tag")
 
 
 def test_a_kill_at_any_time_is_made_good_by_the_same_command(aisbx):
