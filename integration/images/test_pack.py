@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from integration.engines.podman import Podman
 
 
+# Several sessions may share one machine, and cgroups are called as sandboxes are.
+BOX, STOPPED = f"{host.MARK}-box", f"{host.MARK}-stopped"
+FIRST, SECOND = f"{host.MARK}-first", f"{host.MARK}-second"
+
+
 @pytest.fixture(scope="module")
 def place() -> Iterator[str]:
     """A directory on a disk: what lies on a tmpfs has no extended attributes for users."""
@@ -62,9 +67,9 @@ def aisbx(everything) -> Iterator[Aisbx]:
 
 @pytest.fixture
 def changed(aisbx) -> list[str]:
-    """A sandbox `c` that runs, and has changed everything; return what is seen in it."""
-    up(aisbx, "c", packing.CHANGES)
-    return seen_in(aisbx, "c")
+    """A sandbox BOX that runs, and has changed everything; return what is seen in it."""
+    up(aisbx, BOX, packing.CHANGES)
+    return seen_in(aisbx, BOX)
 
 
 def up(aisbx, name, script="", image="base", options=()):
@@ -88,14 +93,14 @@ def packed(aisbx, *words):
 
 
 def test_a_sandbox_on_the_packed_image_sees_the_same_files(aisbx, changed):
-    packed(aisbx, "c", "same")
+    packed(aisbx, BOX, "same")
 
     assert "srv/opaque/new" in "\n".join(changed)
     assert changed == seen_on(aisbx, "same")
 
 
 def test_podman_sees_the_same_files(aisbx, changed, podman: Podman):
-    packed(aisbx, "c", "containers-storage:localhost/same:1")
+    packed(aisbx, BOX, "containers-storage:localhost/same:1")
     words = ["--pull", "never", "--no-hosts", "localhost/same:1", "sh", "-c", packing.LIST]
     found = packing.files_of(podman.run(*words).ok().out)
     if host.lacks_user_xattrs(podman.environment["TMPDIR"]):
@@ -106,41 +111,41 @@ def test_podman_sees_the_same_files(aisbx, changed, podman: Podman):
 
 
 def test_the_sandbox_still_runs_and_may_go_on(aisbx, changed):
-    packed(aisbx, "c", "then")
-    aisbx("exec", "c", "--", "/bin/sh", "-c", "echo later >/srv/later").ok()
+    packed(aisbx, BOX, "then")
+    aisbx("exec", BOX, "--", "/bin/sh", "-c", "echo later >/srv/later").ok()
 
     assert "srv/later" not in "\n".join(seen_on(aisbx, "then"))
-    assert "c" in aisbx("ls").ok().out
+    assert BOX in aisbx("ls").ok().out
     assert "running" in aisbx("ls").ok().out
 
 
 def test_packing_twice_gives_one_digest_and_leaves_no_snapshot(aisbx, changed):
-    one = packed(aisbx, "c", "one")
-    two = packed(aisbx, "c", "two")
+    one = packed(aisbx, BOX, "one")
+    two = packed(aisbx, BOX, "two")
 
     assert (one["digest"], one["snapshot"]) == (two["digest"], two["snapshot"])
     assert os.listdir(aisbx.store.place("snapshots/trees")) == []
 
 
 def test_a_stopped_sandbox_is_packed_as_well(aisbx):
-    aisbx("run", "--keep", "--name", "s", "base", "--", "/bin/sh", "-c", "echo x >/new").ok()
-    packed(aisbx, "s", "stopped")
+    aisbx("run", "--keep", "--name", STOPPED, "base", "--", "/bin/sh", "-c", "echo x >/new").ok()
+    packed(aisbx, STOPPED, "stopped")
 
     assert aisbx.sh("cat /new", image="stopped").out == "x\n"
 
 
 def test_an_image_on_a_packed_one_has_both(aisbx):
-    up(aisbx, "a", "echo a >/a; rm -r /srv/merged")
-    packed(aisbx, "a", "first")
-    up(aisbx, "b", "echo b >/b; rm /a; mkdir /srv/merged", image="first")
-    made = packed(aisbx, "b", "second")
+    up(aisbx, FIRST, "echo a >/a; rm -r /srv/merged")
+    packed(aisbx, FIRST, "first")
+    up(aisbx, SECOND, "echo b >/b; rm /a; mkdir /srv/merged", image="first")
+    made = packed(aisbx, SECOND, "second")
 
     assert aisbx.sh("cat /b; ls -d /a; ls /srv/merged", image="second").out == "b\n"
     assert len(layout.manifest(aisbx.store, made["digest"]).layers) == 3
 
 
 def test_the_documents_are_as_the_image_spec_wants_them(aisbx, changed):
-    made = packed(aisbx, "c", "documents")
+    made = packed(aisbx, BOX, "documents")
     manifest = json.loads(layout.read_blob(aisbx.store, made["digest"]))
     config = json.loads(layout.read_blob(aisbx.store, manifest["config"]["digest"]))
 
@@ -155,17 +160,17 @@ def test_the_documents_are_as_the_image_spec_wants_them(aisbx, changed):
 
 def test_the_base_may_be_removed_while_the_sandbox_is_there(aisbx, place):
     aisbx("init", "--rootfs", f"{place}/base", "other").ok()
-    up(aisbx, "c", "echo x >/new", image="other")
+    up(aisbx, BOX, "echo x >/new", image="other")
     aisbx("image", "rm", "other").ok()
     aisbx("image", "gc").ok()
-    packed(aisbx, "c", "orphan")
+    packed(aisbx, BOX, "orphan")
 
     assert aisbx.sh("cat /new", image="orphan").out == "x\n"
 
 
 def test_a_name_that_only_means_a_removal_is_refused(aisbx):
-    up(aisbx, "c", "touch /srv/.wh.kept")
-    done = aisbx("image", "pack", "c", "refused")
+    up(aisbx, BOX, "touch /srv/.wh.kept")
+    done = aisbx("image", "pack", BOX, "refused")
 
     assert done.code == 1
     assert done.err.splitlines()[-2:] == [
@@ -182,16 +187,16 @@ def test_a_name_that_only_means_a_removal_is_refused(aisbx):
     ("words", "what"),
     [
         (("image", "pack", "nobody", "x"), "neither a sandbox nor a snapshot 'nobody'"),
-        (("image", "pack", "c", "UPPER"), "no name of an image"),
-        (("image", "pack", "c", "nowhere://x"), "there is no transport 'nowhere'"),
+        (("image", "pack", BOX, "UPPER"), "no name of an image"),
+        (("image", "pack", BOX, "nowhere://x"), "there is no transport 'nowhere'"),
         (("image", "push", "nothing", "oci:/tmp/x:y"), "there is no such image"),
         (("image", "push", "base", "name"), "this is a name"),
         (("init", "--rootfs", "/nonexistent", "x"), "no such directory or archive"),
-        (("export", "c", "-o", "/nonexistent/x"), "cannot write the archive"),
+        (("export", BOX, "-o", "/nonexistent/x"), "cannot write the archive"),
     ],
 )
 def test_what_cannot_be_is_said(aisbx, words, what):
-    up(aisbx, "c")
+    up(aisbx, BOX)
     done = aisbx("--json", *words)
     said = json.loads(done.err.splitlines()[-1])
     check_json("error", said)
@@ -204,7 +209,7 @@ def test_a_registry_gets_it_and_gives_it_back(aisbx, changed, scratch):
     with running(f"{scratch}/pack-registry", tls=True, login=True) as registry:
         place = f"docker://{registry.host}/some/where:1"
         options = ("--cert-dir", registry.certificates, "--user", f"{USER}:{PASSWORD}")
-        made = packed(aisbx, "c", place, *options)
+        made = packed(aisbx, BOX, place, *options)
         wrong = aisbx("image", "push", place, "--cert-dir", registry.certificates,
                       "--user", f"{USER}:wrong")  # fmt: skip
         aisbx("image", "rm", place).ok()
@@ -234,9 +239,9 @@ def test_push_says_where_to(aisbx, place):
 @pytest.mark.parametrize("what", ["sandbox", "image"])
 def test_an_export_has_all_files(aisbx, changed, place, what):
     if what == "image":
-        packed(aisbx, "c", "exported")
+        packed(aisbx, BOX, "exported")
     path = f"{place}/{what}.tar"
-    argument = "c" if what == "sandbox" else "exported"
+    argument = BOX if what == "sandbox" else "exported"
     result = json.loads(aisbx("--json", "export", argument, "--output", path).ok().out)
     check_json("export", result)
     directory = f"{place}/{what}-exported"
@@ -252,7 +257,7 @@ def test_an_export_has_all_files(aisbx, changed, place, what):
 def test_an_export_comes_back(aisbx, changed, place):
     path = f"{place}/back.tar"
     with open(path, "wb") as out:
-        aisbx("export", "c", stdout=out).ok()
+        aisbx("export", BOX, stdout=out).ok()
     result = json.loads(aisbx("--json", "init", "--rootfs", path).ok().out)
     check_json("init", result)
 
@@ -285,9 +290,9 @@ def snapshot_of(aisbx, name, snapshot):
 
 
 def test_a_snapshot_is_packed_as_the_sandbox_was_then(aisbx, changed):
-    then = packed(aisbx, "c", "then")
-    snapshot_id = snapshot_of(aisbx, "c", "snap")
-    aisbx("exec", "c", "--", "/bin/sh", "-c", "rm -r /srv").ok()
+    then = packed(aisbx, BOX, "then")
+    snapshot_id = snapshot_of(aisbx, BOX, "snap")
+    aisbx("exec", BOX, "--", "/bin/sh", "-c", "rm -r /srv").ok()
     made = packed(aisbx, "snap", "of-snapshot")
 
     assert (snapshot_id, then["digest"]) == (made["snapshot"], made["digest"])
@@ -297,9 +302,9 @@ def test_a_snapshot_is_packed_as_the_sandbox_was_then(aisbx, changed):
 
 @needs.ids
 def test_a_sandbox_with_other_ids_packs_what_it_sees(aisbx):
-    up(aisbx, "c", packing.changes_without("ln lower"), options=("--userns", "auto"))
-    seen = seen_in(aisbx, "c")
-    packed(aisbx, "c", "inside")
+    up(aisbx, BOX, packing.changes_without("ln lower"), options=("--userns", "auto"))
+    seen = seen_in(aisbx, BOX)
+    packed(aisbx, BOX, "inside")
 
     assert " 7:8 " in "\n".join(seen)
     assert seen == seen_on(aisbx, "inside")
@@ -325,18 +330,18 @@ def test_what_a_plain_user_packs_root_sees_as_well(aisbx, place):
     may = packing.changes_without("ln lower", "chown", "chmod 0 ", "tree xattr copied")
     person("init", "--rootfs", f"{home}/rootfs", "base")
     script = f"{may}\n{packing.LIST}"
-    words = ["run", "--keep", "--name", "p", "base", "--", "/bin/sh", "-c", script]
+    words = ["run", "--keep", "--name", BOX, "base", "--", "/bin/sh", "-c", script]
     seen = packing.files_of(person(*words).out)
-    person("image", "pack", "p", f"oci:{home}/out:tag")
-    person("destroy", "p")
+    person("image", "pack", BOX, f"oci:{home}/out:tag")
+    person("destroy", BOX)
 
     assert "srv/opaque/new" in "\n".join(seen)
     assert seen == seen_on(aisbx, f"oci:{home}/out:tag")
 
 
 def test_a_kill_at_any_time_is_made_good_by_the_same_command(aisbx):
-    up(aisbx, "k", "head -c 2000000 /dev/urandom >/big")
-    words = [aisbx.program, "image", "pack", "k", "killed"]
+    up(aisbx, BOX, "head -c 2000000 /dev/urandom >/big")
+    words = [aisbx.program, "image", "pack", BOX, "killed"]
     digests = set()
     killed = 0
     for tenths in range(7):
@@ -348,7 +353,7 @@ def test_a_kill_at_any_time_is_made_good_by_the_same_command(aisbx):
         timer.start()
         killed += process.wait() != 0
         timer.cancel()
-        digests.add(packed(aisbx, "k", "killed")["digest"])
+        digests.add(packed(aisbx, BOX, "killed")["digest"])
 
         assert "running" in aisbx("ls").ok().out
 
