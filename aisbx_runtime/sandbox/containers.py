@@ -175,13 +175,14 @@ def sweep(store: Store, runtime: Runtime) -> list[str]:
 
     They are there when `aisbx run` was killed.
     """
-    removed: list[str] = []
+    left = [one for one in every(store) if not one.keep and not _is_held(one.path)]
+    if not left:
+        return []
     running = statuses(runtime)
-    for sandbox in every(store):
-        if not sandbox.keep and sandbox.path not in running and not _is_held(sandbox.path):
-            destroy(store, runtime, sandbox.name)
-            removed.append(sandbox.name)
-    return removed
+    stopped = [one.name for one in left if one.path not in running]
+    for name in stopped:
+        destroy(store, runtime, name)
+    return stopped
 
 
 def _is_held(path: str) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import _signal
 import fcntl
 import posix
-import select
 
 from aisbx_runtime.sandbox import bundle
 from aisbx_runtime.sandbox.errors import InputError, NotFoundError
@@ -227,6 +226,8 @@ def _end_with(
     if posix.fork():
         return
     try:
+        import select
+
         _become_nobodys(pidfd)
         facts_fd = posix.open(f"{path}/{bundle.FACTS}", posix.O_RDWR)
         # A file description of its own: this waits for the end of our parent.

@@ -12,7 +12,7 @@ import json
 import os
 
 from aisbx_runtime.sandbox.defaults import listing, section
-from aisbx_runtime.sandbox.errors import InputError
+from aisbx_runtime.sandbox.errors import HostError, InputError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,9 +74,9 @@ def users_of(store: str, runtime: Runtime, asked: str | None) -> Users | None:
         return Users(uid, _own_ids("/etc/subgid", os.getegid()), lacks)
     if asked is None:
         return None
+    row = _asked_ids(asked) if asked != "auto" else None
     lacks = _lacking(store, runtime, ("user-namespaces", "overlay-userxattr", "idmapped-mounts"))
-    if asked != "auto":
-        row = _asked_ids(asked)
+    if row is not None:
         return Users((row,), (row,), lacks)
     first, lock_fd = _free_ids(store)
     row = (0, first, _COUNT)
@@ -152,8 +152,12 @@ def _lacking(store: str, runtime: Runtime, names: tuple[str, ...]) -> str:
     except FileNotFoundError:
         told, found = "", ""
     if told != boot:
-        # The runtime tries it in children; it takes a second, once a boot.
-        checks = json.loads(runtime.call("doctor", "--json"))["checks"]
+        # The runtime tries it in children; it takes a second, once a boot. Another runtime than
+        # ours tells nothing: its own error will, when it starts the sandbox.
+        try:
+            checks = json.loads(runtime.call("doctor", "--json"))["checks"]
+        except HostError:
+            return ""
         wrong = [one for one in checks if one["name"] in names and one["state"] != "ok"]
         found = "; ".join(f"{one['title']}: {one['found']}" for one in wrong)
         new = f"{path}.new-{os.getpid()}"

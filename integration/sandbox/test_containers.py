@@ -10,6 +10,7 @@ import pytest
 
 from integration.host import text_of
 from integration.runtime import PATH, call
+from integration.sandbox.conftest import ROOT
 from integration.terminal import read_until
 from tests.schema import check_json
 
@@ -146,6 +147,20 @@ def test_a_bundle_is_found_by_its_path(aisbx, tmp_path):
     (pin,) = os.listdir(aisbx.store.place("pins"))
 
     assert text_of(aisbx.store.place("pins", pin)) == directory
+    aisbx("bundle", "rm", directory).ok()
+
+
+def test_an_image_that_is_removed_stays_for_bundles_and_sandboxes(aisbx, tmp_path):
+    aisbx.images.add("other", Cmd=["cat", "/etc/motd"], Env=["A=1"])
+    directory = f"{tmp_path}/bundle"
+    aisbx("bundle", "create", "other", directory, "--", "sh", "-c", "echo here").ok()
+    aisbx("run", "--detach", "--name", "d", "other", "sleep", "1000").ok()
+    aisbx("image", "rm", "other").ok()
+    aisbx("image", "gc").ok()
+    argv = [aisbx.environment.get("AISBX_RUNTIME", f"{ROOT}/bin/aisbx-runtime")]
+
+    assert call([*argv, "run", "-b", directory, "aisbx-b"], env={"PATH": PATH}).ok().out == "here\n"
+    assert aisbx("exec", "d", "ls", "/etc/passwd").ok()
     aisbx("bundle", "rm", directory).ok()
 
 

@@ -19,6 +19,7 @@ import pytest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
+SANDBOX = ("aisbx-run",)
 WITHOUT_ROOT = ("checkpoint", "features", "list", "plan", "register", "restore", "version")
 WITH_ROOT = (
     "create", "create-seccomp", "delete", "exec", "kill", "pause", "ps", "run", "start", "state",
@@ -211,8 +212,31 @@ def test_a_verb_with_root_imports_these(name, life, request):
     check(name, life.modules[name], request)
 
 
+# ---- the sandbox ---------------------------------------------------------------------------------
+@pytest.mark.root
+def test_a_second_start_of_an_image_imports_these(tmp_path, request):
+    if shutil.which("umoci") is None or shutil.which("skopeo") is None:
+        pytest.skip("no umoci or skopeo: apt-get install umoci skopeo")
+    from integration.sandbox.filled_store import Images
+
+    images = Images(f"{tmp_path}/store", f"{tmp_path}/scratch")
+    images.add("busybox", Cmd=["true"])
+    environment = {"AISBX_STORE": images.store.path, "AISBX_RUNTIME": "/bin/true", "PATH": "/bin"}
+    program = PROBE.replace(
+        "launch.main(LIBRARY, sys.argv[1:])", "launch.main_of_sandbox(LIBRARY, '', sys.argv[1:])"
+    )
+    report = f"{tmp_path}/report"
+    code = f"REPORT, LIBRARY = {report!r}, {ROOT!r}\n{program}"
+    argv = [interpreter(), "-ISB", "-c", code, "run", "busybox", "true"]
+    # The first one prepares what the second one finds, and ends in another way.
+    for _ in range(2):
+        subprocess.run(argv, env=environment, stdin=subprocess.DEVNULL, check=True)
+    with open(report) as file:
+        check("aisbx-run", file.read().split(), request)
+
+
 # ---- the lists -----------------------------------------------------------------------------------
-HOT = ("create", "create-seccomp", "delete", "exec", "kill", "run", "start", "state")
+HOT = ("aisbx-run", "create", "create-seccomp", "delete", "exec", "kill", "run", "start", "state")
 
 
 @pytest.mark.parametrize("name", HOT)
@@ -232,4 +256,4 @@ def test_verbs_that_make_nothing_do_not_load_what_makes(name):
 def test_every_list_has_its_test():
     found = {name.removesuffix(".modules") for name in os.listdir(HERE) if ".modules" in name}
 
-    assert {*WITHOUT_ROOT, *WITH_ROOT} == found
+    assert {*SANDBOX, *WITHOUT_ROOT, *WITH_ROOT} == found

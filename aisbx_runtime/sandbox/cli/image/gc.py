@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from aisbx_runtime.sandbox import containers
 from aisbx_runtime.sandbox.cli.call import Call
 from aisbx_runtime.sandbox.cli.call import command as declared
 from aisbx_runtime.sandbox.cli.image.holders import holders
@@ -16,9 +17,11 @@ if TYPE_CHECKING:
 @declared("Remove what no name, sandbox or snapshot refers to: rootfs, layers, half-made things.")
 def command(call: Call, /) -> None:
     """Collect, and say what went."""
-    output = call.output()
+    output, store = call.output(), call.store()
+    for name in containers.sweep(store, call.runtime):
+        output.note(f"the sandbox {name} is removed: its `aisbx run` was killed")
     with output.progress() as progress:
-        found = gc.collect(call.store(), progress, holders())
+        found = gc.collect(store, progress, holders())
     if found.busy:
         output.note("layers were left alone: another aisbx is making an image; try again later")
     output.result(
