@@ -203,3 +203,40 @@ def test_without_a_systemd_of_the_user_create_fails_with_a_remedy(runtime, bundl
     assert result.code != 0
     if "aisbx" in runtime.program:
         assert "/nowhere/bus: ENOENT" in result.message
+
+
+@pytest.fixture
+def unit():
+    """The cgroup of a service of the user's that was delegated; its process sits below it."""
+    name = f"test-{host.MARK}-caller"
+    path = f"{MANAGER}/app.slice/{name}.service"
+    script = f"mkdir {units.TOP}{path}/caller && echo 0 >{units.TOP}{path}/caller/cgroup.procs"
+    words = ["--user", "--collect", "-p", "Delegate=yes", f"--unit={name}"]
+    of_user("systemd-run", *words, "sh", "-c", f"{script} && exec sleep 1000").ok()
+    deadline = time.monotonic() + units.WAIT_S
+    while not os.path.exists(f"{units.TOP}{path}/caller"):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    yield path
+    of_user("systemctl", "--user", "stop", name).ok()
+
+
+def test_a_delegated_unit_is_enough_for_limits_without_systemds_manager(runtime, bundle, unit):
+    # The caller must not sit where the container's controllers are enabled: cgroups(7).
+    bundle.config["linux"]["cgroupsPath"] = f"{unit}/{bundle.id}"
+    bundle.resources(pids={"limit": 50}, memory={"limit": 64 * MEBI})
+    bundle.script("exec sleep 1000").save()
+    enter = ["sh", "-c", f'echo 0 >{units.TOP}{unit}/caller/cgroup.procs && exec "$@"', "sh"]
+    person = ["setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups", "--"]
+    called = [*enter, *person, runtime.program, "--root", runtime.root]
+    runtime.made.append(bundle.id)
+    words = ["create", "--bundle", bundle.path, bundle.id]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    created = call([*called, *words], env=ENVIRONMENT, **quiet)
+    found = [units.value(f"{unit}/{bundle.id}", name) for name in ("pids.max", "memory.max")]
+    call([*called, "start", bundle.id], env=ENVIRONMENT).ok()
+    call([*called, "delete", "--force", bundle.id], env=ENVIRONMENT).ok()
+
+    assert created.code == 0
+    assert found == ["50", str(64 * MEBI)]
+    assert not units.exists(f"{unit}/{bundle.id}")
