@@ -170,7 +170,7 @@ def bin_directory(_isolation: None) -> str:
     reason = criu.lacks_kernel()
     found = criu.installed()
     if not reason and not found:
-        reason = host.lacks_program("mmdebstrap")
+        reason = criu.lacks_directory() or host.lacks_program("mmdebstrap")
     if reason:
         pytest.skip(reason)
     return found or criu.build()

@@ -275,6 +275,7 @@ def test_the_disabled_cgroup_manager_makes_no_cgroup(runtime, bundle):
     assert cgroups() == set()
 
 
+@needs.cgroups
 def test_a_unified_value_that_nobody_here_knows_is_written(runtime, bundle):
     if "" not in host.hierarchies():
         pytest.skip("no cgroup v2 is mounted")
@@ -287,6 +288,7 @@ def test_a_unified_value_that_nobody_here_knows_is_written(runtime, bundle):
     assert host.cgroup_file("", bundle.cgroup, *["cgroup.max.depth"] * 2) == "3"
 
 
+@needs.cgroups
 def test_a_unified_value_of_a_controller_that_is_not_there_is_an_error(runtime, bundle):
     bundle.resources(unified={"nosuch.max": "3"})
     result = runtime.try_create(bundle)
@@ -295,6 +297,7 @@ def test_a_unified_value_of_a_controller_that_is_not_there_is_an_error(runtime, 
     assert "nosuch" in result.err or runtime.name == "runc"
 
 
+@needs.cgroups
 def test_the_same_path_is_the_same_place_again(runtime, bundle):
     found = []
     for _ in range(2):

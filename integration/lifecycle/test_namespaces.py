@@ -92,6 +92,7 @@ def test_a_new_cgroup_namespace_is_rooted_in_the_cgroup_of_the_container(runtime
     assert {line.split(":")[2] for line in lines} == {"/"}
 
 
+@needs.rights
 @pytest.mark.skipif(host.lacks_namespace("--cgroup") != "", reason="no cgroup namespaces here")
 def test_a_cgroup_namespace_is_joined_by_path(runtime, bundle, other):
     bundle.namespace("cgroup", f"/proc/{other.pid}/ns/cgroup")
@@ -119,6 +120,8 @@ def test_a_network_namespace_is_joined_by_a_bind_mounted_file(runtime, bundle, s
     assert result.out == f"net:[{inode}]\n"
 
 
+@needs.rights
+@pytest.mark.skipif("host.is_foreign('pid')", reason="no procfs can be mounted for runc to find")
 def test_a_mount_namespace_is_joined_by_path(runtime, bundle):
     # Nothing is to be mounted: it would be in somebody else's namespace. runc wants a /proc.
     bundle.config["mounts"] = []
@@ -199,6 +202,19 @@ TIME = pytest.mark.skipif(host.lacks_namespace("--time") != "", reason="no time 
 
 
 @TIME
+def test_a_plain_user_is_told_that_it_cannot_set_clocks(runtime, bundle):
+    if os.geteuid() == 0:
+        pytest.skip("root can")
+    bundle.namespace("time")
+    bundle.config["linux"]["timeOffsets"] = {"boottime": {"secs": 1}}
+    result = runtime.run(bundle, "true")
+
+    assert result.code == 1
+    assert "linux.timeOffsets: a plain user cannot set them" in result.err
+
+
+@TIME
+@needs.rights
 def test_a_time_namespace_shifts_the_clocks(runtime, bundle):
     bundle.config["ociVersion"] = "1.2.0"
     bundle.namespace("time")
@@ -210,6 +226,7 @@ def test_a_time_namespace_shifts_the_clocks(runtime, bundle):
 
 
 @TIME
+@needs.rights
 def test_a_time_namespace_is_joined_by_path(runtime, new_bundle):
     first = new_bundle().namespace("time")
     result = runtime.try_create(first.script("exec sleep 1000"))

@@ -41,7 +41,11 @@ class Network:
 
 @pytest.fixture
 def new_network(_no_leaks):
-    reason = host.lacks_program("ip", "nsenter", "unshare") or host.lacks_namespace("--net")
+    reason = (
+        host.lacks_rights()
+        or host.lacks_program("ip", "nsenter", "unshare")
+        or host.lacks_namespace("--net")
+    )
     if reason:
         pytest.skip(reason)
     made: list[Network] = []

@@ -252,7 +252,11 @@ def test_no_process_of_the_runtime_lives_in_the_container(runtime, bundle):
     assert container.sh("ps -o comm").split() == ["COMMAND", "sleep", "ps"]
 
 
-@pytest.mark.parametrize(("uid", "home"), [(0, "/root"), (1000, "/home"), (77, "/")])
+@pytest.mark.parametrize(("uid", "home"), [
+    (0, "/root"),
+    pytest.param(1000, "/home", marks=needs.ids),
+    pytest.param(77, "/", marks=needs.ids),
+])  # fmt: skip
 def test_home_is_that_of_the_user_in_the_image(runtime, bundle, uid, home):
     # podman, docker and containerd leave it to the runtime.
     bundle.config["process"]["env"] = ["PATH=/bin"]

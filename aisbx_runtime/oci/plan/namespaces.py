@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 
 from aisbx_runtime.oci import system as os
-from aisbx_runtime.oci.errors import HostError, kernel_error
+from aisbx_runtime.oci.errors import HostError, SpecError, kernel_error
 from aisbx_runtime.oci.kernel import namespaces as kernel_namespaces
 from aisbx_runtime.oci.kernel import network
 from aisbx_runtime.oci.kernel.path import write_once
@@ -195,6 +195,14 @@ def birth(spec: Spec, host: Host) -> Birth:
     What the runtime enters for its children it must leave again, for its hooks: without rights
     over its own namespaces (podman's user namespace) it cannot, and an intermediate enters them.
     """
+    if spec.linux.time_offsets and host.euid != 0 and is_new(spec, "user"):
+        # time_namespaces(7): before the first process is in there, but that is in the user
+        # namespace already, whose maps are written from outside.
+        raise SpecError(
+            "linux.timeOffsets: a plain user cannot set them",
+            where="config.json",
+            hint="call this as root of a user namespace (podman unshare), or drop them",
+        )
     joins = tuple([one.type for one in spec.linux.namespaces if one.path])
     new = tuple([one.type for one in spec.linux.namespaces if not one.path])
     return Birth(

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from aisbx_runtime.oci.errors import HostError, KernelError
+from aisbx_runtime.oci.errors import HostError, KernelError, SpecError
 from aisbx_runtime.oci.kernel import namespaces as kernel
 from aisbx_runtime.oci.kernel.process import clone3
 from aisbx_runtime.oci.kernel.signal import reap
@@ -97,6 +97,15 @@ def test_for_more_than_the_own_id_a_user_needs_the_helpers(mappings):
         WriteIdMap("uid", mappings, False, "linux.uidMappings"),
         WriteIdMap("gid", mappings, False, "linux.gidMappings"),
     ] == maps(hosts.USER, mappings, mappings)
+
+
+def test_a_plain_user_sets_no_clocks():
+    asked = spec("user", "time", time_offsets={"boottime": TimeOffset(1, 0)})
+    with pytest.raises(SpecError, match="timeOffsets"):
+        namespaces.birth(asked, hosts.USER)
+
+    assert namespaces.birth(asked, hosts.UNIFIED).time_offsets == (("boottime", 1, 0),)
+    assert namespaces.birth(asked, hosts.ROOTLESS).time_offsets == (("boottime", 1, 0),)
 
 
 @pytest.mark.parametrize(
