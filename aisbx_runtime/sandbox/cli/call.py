@@ -77,7 +77,7 @@ def common_options() -> list[click.Parameter]:
 
 
 def command(
-    text: str, **settings: bool
+    text: str, kind: type[click.Command] = click.Command, **settings: bool
 ) -> Callable[[Callable[Concatenate[Call, P], None]], click.Command]:
     """Declare a command; its function gets the Call and then its own parameters.
 
@@ -96,7 +96,7 @@ def command(
 
         # Where click's decorators have left what they add.
         parameters: list[click.Parameter] = getattr(function, "__click_params__", [])
-        return click.Command(
+        return kind(
             function.__module__.rpartition(".")[2].replace("_", "-"),
             context_settings=dict(settings),
             callback=called,

@@ -16,12 +16,30 @@ from aisbx_runtime.sandbox.snapshots.restore import Restoration, replaceable, re
 from aisbx_runtime.sandbox.snapshots.shelf import Shelf
 
 
+class _OptionsAfterTheName(click.Command):
+    """`restore NAME --name NEW COMMAND -x`: all after the first word of COMMAND is its own."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Move the options that stand after the snapshot before it."""
+        rest = self._words(ctx, args)
+        if len(rest) > 1 and rest[1].startswith("-"):
+            snapshot, *following = rest
+            words = self._words(ctx, following)
+            options = following[: len(following) - len(words)]
+            args = [*args[: len(args) - len(rest)], *options, snapshot, *words]
+        return super().parse_args(ctx, args)
+
+    def _words(self, ctx: click.Context, args: list[str]) -> list[str]:
+        options = [one for one in self.params if isinstance(one, click.Option)]
+        return click.Command("", params=list(options)).make_parser(ctx).parse_args(list(args))[1]
+
+
 @declared(
     "Run a program in a sandbox with the files of a snapshot, as `aisbx run` does on an image.\n\n"
     "The files are the snapshot's; everything else is what a new sandbox gets: the image's "
     "program or COMMAND, today's defaults, the options of this call.",
-    # `restore NAME --name NEW`, as people write it: a command with options of its own needs `--`.
-    allow_interspersed_args=True,
+    kind=_OptionsAfterTheName,
+    allow_interspersed_args=False,
 )
 @click_options(RUN)
 @click.option(
