@@ -7,6 +7,9 @@ import os
 
 import pytest
 
+from integration.sandbox.test_userns import plain
+
+__all__ = ["plain"]
 FOREVER = "while :; do sleep 1; done"
 
 
@@ -107,7 +110,7 @@ def test_a_sandbox_that_runs_is_replaced_by_force_only(box, snapshots):
 def test_a_sandbox_that_has_ended_is_replaced(aisbx, snapshots):
     aisbx("run", "--keep", "--name", "box", "busybox", "sh", "-c", "echo one >/one").ok()
     snapshots("create", "--name", "good", "box")
-    restore = ("snapshot", "restore", "--in-place", "box", "--keep", "good")
+    restore = ("snapshot", "restore", "--in-place", "box", "good")
 
     aisbx(*restore, "sh", "-c", "echo two >>/one").ok()
     assert "one\ntwo\n" == text_of(aisbx, "box", "one")
@@ -227,3 +230,38 @@ def test_a_sandbox_on_a_copy_of_its_image_is_refused(aisbx, snapshots):
     assert (1, 1) == (refused.code, restored.code)
     assert "a copy of its image" in refused.err
     assert "onto an overlay" in restored.err
+
+
+def test_what_a_sandbox_calls_its_files_reaches_no_terminal(aisbx, snapshots):
+    """Escape sequences, newlines, bytes that are no text: each is one line and spelled out."""
+    names = "'a\\033]0;x\\007'", "'b\\nA c'", "'d\\377'"
+    script = "cd /srv; touch " + " ".join(f'"$(printf {name})"' for name in names)
+    aisbx("run", "--keep", "--name", "box", "busybox", "sh", "-c", script).ok()
+    taken = snapshots("create", "box")["id"]
+
+    lines = aisbx("snapshot", "diff", taken).ok().lines
+
+    assert [r"A srv/a\x1b]0;x\x07", r"A srv/b\nA c", r"A srv/d\udcff"] == lines
+    paths = [each["path"] for each in snapshots("diff", taken)]
+    assert ["srv/a\x1b]0;x\x07", "srv/b\nA c", "srv/d\udcff"] == paths
+
+
+def test_a_plain_users_sandbox_is_kept_and_restored(plain):
+    script = "echo one >/one; rm /bin/id; mkdir /d; ln /one /d/two"
+    plain("run", "--keep", "--name", "n", plain.image, "sh", "-c", script).ok()
+    plain("snapshot", "create", "--name", "good", "n").ok()
+    look = "cat /one /d/two; stat -c '%n %u %h' /one; [ -e /bin/id ] || echo gone"
+
+    out = plain("snapshot", "restore", "good", "sh", "-c", look).ok().out
+
+    assert "one\none\n/one 0 2\ngone\n" == out
+
+
+def test_a_file_that_a_plain_user_cannot_read_is_named(plain):
+    plain("run", "--keep", "--name", "n", plain.image, "sh", "-c", "umask 777; >/shut").ok()
+
+    refused = plain("snapshot", "create", "n")
+
+    assert 1 == refused.code
+    assert "('shut'): EACCES" in refused.err
+    assert "hint" in refused.err

@@ -88,6 +88,9 @@ def walk(
             "cannot read what the container changed",
             where=repr(walker.path),
             why=errno.errorcode.get(error.errno or 0, str(error)),
+            hint="root can; or let its owner read it in the sandbox"
+            if error.errno == errno.EACCES
+            else "",
         ) from error
     except InputError as error:
         error.where = error.where or repr(walker.path)

@@ -46,7 +46,7 @@ class _OptionsAfterTheName(click.Command):
     "--in-place",
     metavar="SANDBOX",
     default="",
-    help="Take the place and name of this sandbox; what it has changed is lost.",
+    help="Take the place and name of this sandbox, whose own changes are lost; it is kept.",
 )
 @click.option("--force", is_flag=True, help="With --in-place: end the sandbox when it runs.")
 @click.argument("snapshot")
@@ -73,7 +73,8 @@ def command(
     if in_place:
         run.name_of(in_place)
         replaceable(store, call.runtime, in_place, force=force)
-        given["name"] = in_place
+        # What was kept stays kept.
+        given["name"], given["keep"] = in_place, True
     request = request_of(tree.base.reference, words, given, RUN)
     with output.progress() as progress:
         rootfs = unpack(store, tree.base.digest, progress)
