@@ -32,7 +32,7 @@ def test_a_snapshot_of_what_runs_is_restored_to_a_new_sandbox(box, snapshots):
     box("exec", "box", "sh", "-c", "echo two >/etc/one; echo two >/etc/two").ok()
 
     script = "cat /etc/one; ls /etc /srv"
-    found = box("snapshot", "restore", "good", "sh", "-c", script).ok().out
+    found = box("snapshot", "restore", "good", "--", "sh", "-c", script).ok().out
 
     kept = [line for line in found.split() if line in {"one", "two", "group", "passwd", "d"}]
     assert ["one", "one", "passwd", "d"] == kept
@@ -112,7 +112,7 @@ def test_a_sandbox_that_has_ended_is_replaced(aisbx, snapshots):
     snapshots("create", "--name", "good", "box")
     restore = ("snapshot", "restore", "--in-place", "box", "good")
 
-    aisbx(*restore, "sh", "-c", "echo two >>/one").ok()
+    aisbx(*restore, "--", "sh", "-c", "echo two >>/one").ok()
     assert "one\ntwo\n" == text_of(aisbx, "box", "one")
     assert "one\n" == aisbx(*restore, "cat", "/one").ok().out
 
@@ -154,7 +154,7 @@ def test_all_is_of_one_moment(aisbx, snapshots):
     seen = set()
     for _ in range(8):
         taken = snapshots("create", "box")["id"]
-        out = aisbx("snapshot", "restore", taken, "sh", "-c", "echo $(cat /a /b /c)").ok().out
+        out = aisbx("snapshot", "restore", taken, "--", "sh", "-c", "echo $(cat /a /b /c)").ok().out
         numbers = [int(word) for word in out.split()]
         seen.add(numbers[0])
         # The shell truncates a file before it writes it.
@@ -204,7 +204,7 @@ def test_ids_are_those_inside_whatever_they_are_outside(aisbx, snapshots):
     expected = aisbx("exec", "box", "sh", "-c", look).ok().out
     assert "/d/one 1000 1001 666\n" in expected
     for userns in ("--userns=300000:65536",), ("--userns=auto",), ():
-        out = aisbx("snapshot", "restore", *userns, "good", "sh", "-c", look).ok().out
+        out = aisbx("snapshot", "restore", *userns, "good", "--", "sh", "-c", look).ok().out
         assert expected == out
     # And what comes back is the same tree.
     words = ("--detach", "--name", "back", "--userns", "300000:65536", "good", "sleep", "1000")
@@ -252,7 +252,7 @@ def test_a_plain_users_sandbox_is_kept_and_restored(plain):
     plain("snapshot", "create", "--name", "good", "n").ok()
     look = "cat /one /d/two; stat -c '%n %u %h' /one; [ -e /bin/id ] || echo gone"
 
-    out = plain("snapshot", "restore", "good", "sh", "-c", look).ok().out
+    out = plain("snapshot", "restore", "good", "--", "sh", "-c", look).ok().out
 
     assert "one\none\n/one 0 2\ngone\n" == out
 
