@@ -57,7 +57,8 @@ def _run_quickly(library: str, runtime: str, words: list[str]) -> int | None:
     from aisbx_runtime.sandbox.where import absolute, default_path
 
     request = options.quickly_parsed(words[1:])
-    if request is None:
+    # A detached one prints its name, as text or as JSON.
+    if request is None or request.flag("detach"):
         return None
     store = absolute(store) if store else default_path()
     door = Runtime(runtime)

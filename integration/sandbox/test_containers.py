@@ -37,6 +37,14 @@ def test_a_detached_sandbox_is_listed_and_writes_a_log(detached):
     assert detached("logs", "d").ok().out == "one\n"
 
 
+def test_a_detached_sandbox_without_a_name_tells_its_name(aisbx):
+    name = aisbx("run", "--detach", "busybox", "sleep", "1000").ok().out.strip()
+    said = json.loads(aisbx("run", "--detach", "--json", "busybox", "sleep", "1000").ok().out)
+    check_json("run", said)
+
+    assert set(listed(aisbx)) == {name, said["name"]}
+
+
 def test_a_program_is_started_in_it(detached):
     done = detached("exec", "-e", "A=1", "-w", "/home", "d", "sh", "-c", "echo $A $(pwd); exit 5")
 
