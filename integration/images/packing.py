@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
 import tempfile
 from typing import TYPE_CHECKING
 
+import pytest
+
 from integration import host
+from integration.engines.conftest import overlay_works
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from integration.bundle import Template
 
 # Where mounts are made in containers: their times and what is in them are the engine's.
@@ -99,6 +105,22 @@ echo "guest2:x:1001:1001::/:/bin/sh" >>/etc/passwd
 chmod 0711 /root
 rmdir /opt
 """
+
+
+@contextlib.contextmanager
+def ground(scratch: str) -> Iterator[str]:
+    """Yield a directory where upper directories and attributes of users can be.
+
+    In a guest of the lab the root is an overlay itself, which cannot be the upper of another one;
+    a tmpfs has attributes for users since Linux 6.6. Skips where neither can.
+    """
+    for parent in ("/var/tmp", scratch):
+        with tempfile.TemporaryDirectory(prefix=f"aisbx-{host.MARK}-", dir=parent) as path:
+            os.chmod(path, 0o755)
+            if overlay_works(path) and not host.lacks_user_xattrs(path):
+                yield path
+                return
+    pytest.skip("no place for upper directories with attributes of users")
 
 
 def changes_without(*beginnings: str) -> str:

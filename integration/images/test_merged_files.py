@@ -6,7 +6,6 @@ import contextlib
 import os
 import random
 import shutil
-import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +14,7 @@ from aisbx_runtime.sandbox.images.layer import ordered
 from aisbx_runtime.sandbox.images.merged import merged
 from aisbx_runtime.sandbox.tree import walk
 from integration import host
-from integration.images.packing import Overlay
+from integration.images.packing import Overlay, ground
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,8 +23,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def place() -> Iterator[str]:
-    with tempfile.TemporaryDirectory(prefix=f"aisbx-{host.MARK}-", dir="/var/tmp") as path:
+def place(scratch: str) -> Iterator[str]:
+    with ground(scratch) as path:
         yield path
 
 

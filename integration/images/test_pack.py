@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import tarfile
-import tempfile
 import threading
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -35,13 +34,11 @@ FIRST, SECOND = f"{host.MARK}-first", f"{host.MARK}-second"
 
 
 @pytest.fixture(scope="module")
-def place() -> Iterator[str]:
-    """A directory on a disk: what lies on a tmpfs has no extended attributes for users."""
+def place(scratch: str) -> Iterator[str]:
     reason = host.lacks_program("umoci", "skopeo", "busybox", "cc")
     if reason:
         pytest.skip(reason)
-    with tempfile.TemporaryDirectory(prefix=f"aisbx-{host.MARK}-", dir="/var/tmp") as path:
-        os.chmod(path, 0o755)
+    with packing.ground(scratch) as path:
         yield path
 
 

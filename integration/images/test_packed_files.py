@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import tempfile
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -28,10 +27,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def place() -> Iterator[str]:
-    """A directory on a disk: what lies on a tmpfs has no extended attributes for users."""
-    with tempfile.TemporaryDirectory(prefix=f"aisbx-{host.MARK}-", dir="/var/tmp") as path:
-        os.chmod(path, 0o755)
+def place(scratch: str) -> Iterator[str]:
+    with packing.ground(scratch) as path:
         yield path
 
 
