@@ -38,15 +38,6 @@ def lacks_kernel() -> str:
     return "this kernel is built without CHECKPOINT_RESTORE"
 
 
-def lacks_directory() -> str:
-    """Return why `build` cannot write beside the checkout, or "": as root it was called before."""
-    top = os.path.dirname(os.path.dirname(BUILT))
-    parent = os.path.dirname(BUILT) if os.path.isdir(os.path.dirname(BUILT)) else top
-    if os.access(f"{BUILT}/bin/criu", os.X_OK) or os.access(parent, os.W_OK):
-        return ""
-    return f"no criu has been made in {BUILT}, and this user cannot"
-
-
 def build() -> str:
     """Return a directory with a program `criu` to put first into a PATH; made once."""
     if not os.access(f"{BUILT}/bin/criu", os.X_OK):
