@@ -159,11 +159,12 @@ def test_a_bundle_is_found_by_its_path(aisbx, tmp_path):
 
 
 def test_an_image_that_is_removed_stays_for_bundles_and_sandboxes(aisbx, tmp_path):
-    aisbx.images.add("other", Cmd=["cat", "/etc/motd"], Env=["A=1"])
+    for number in range(2):
+        aisbx.images.add(f"other{number}", Env=[f"NUMBER={number}"])
     directory = f"{tmp_path}/bundle"
-    aisbx("bundle", "create", "other", directory, "--", "sh", "-c", "echo here").ok()
-    aisbx("run", "--detach", "--name", "d", "other", "sleep", "1000").ok()
-    aisbx("image", "rm", "other").ok()
+    aisbx("bundle", "create", "other0", directory, "--", "sh", "-c", "echo here").ok()
+    aisbx("run", "--detach", "--name", "d", "other1", "sleep", "1000").ok()
+    aisbx("image", "rm", "other0", "other1").ok()
     aisbx("image", "gc").ok()
     argv = [aisbx.environment.get("AISBX_RUNTIME", f"{ROOT}/bin/aisbx-runtime")]
 
