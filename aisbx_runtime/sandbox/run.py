@@ -79,7 +79,7 @@ def start(
     code = wait_for(runtime, words, None if keep else clean_up)
     if code < 0:
         # The runtime was killed, perhaps not its container.
-        runtime.delete(sandbox_id)
+        runtime.delete(sandbox_id, path)
         code = 128 - code
     if not keep:
         discard(path, gone)
@@ -240,7 +240,7 @@ def _end_with(
             fcntl.flock(lock_fd, fcntl.LOCK_EX)
             if not _is_same(f"{path}/{bundle.FACTS}", facts_fd):
                 return
-            runtime.delete(sandbox_id)
+            runtime.delete(sandbox_id, path)
             discard(path, gone)
             posix.close(lock_fd)
         _remove(gone)

@@ -104,9 +104,14 @@ class Runtime:
         """Send a signal to the first process of a container."""
         self.call("kill", container_id, signal)
 
-    def delete(self, container_id: str) -> None:
-        """Kill and delete a container; one that is not there is fine."""
-        self.call("delete", "--force", container_id)
+    def delete(self, container_id: str, bundle: str) -> None:
+        """Kill and delete the container of a bundle; one that is not there is fine.
+
+        The runtime's ids are everybody's: a container of that id on another bundle stays.
+        """
+        found = self.state(container_id)
+        if found is not None and found["bundle"] == bundle:
+            self.call("delete", "--force", container_id)
 
 
 def failed(words: tuple[str, ...], said: str) -> SandboxError:

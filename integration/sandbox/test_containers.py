@@ -158,6 +158,24 @@ def test_a_bundle_is_found_by_its_path(aisbx, tmp_path):
     aisbx("bundle", "rm", directory).ok()
 
 
+def test_a_container_of_somebody_else_by_the_same_id_stays(aisbx, tmp_path):
+    directory = f"{tmp_path}/bundle"
+    aisbx("bundle", "create", "busybox", directory, "--", "sleep", "1000").ok()
+    runtime = [aisbx.environment.get("AISBX_RUNTIME", f"{ROOT}/bin/aisbx-runtime")]
+    name = f"aisbx-{os.getpid()}"
+    # Not to be killed by us while it runs: as if `aisbx run` had been killed, and not the other.
+    aisbx("run", "--keep", "--name", name, "busybox").ok()
+    call([*runtime, "run", "--detach", "-b", directory, name], env={"PATH": PATH}).ok()
+    started = aisbx("destroy", name), aisbx("run", "--name", name, "busybox")
+    state = json.loads(call([*runtime, "state", name], env={"PATH": PATH}).ok().out)
+
+    assert [done.code for done in started] == [0, 1]
+    assert (state["status"], state["bundle"]) == ("running", directory)
+    assert name not in aisbx.sandboxes()
+    call([*runtime, "delete", "--force", name], env={"PATH": PATH}).ok()
+    aisbx("bundle", "rm", directory).ok()
+
+
 def test_an_image_that_is_removed_stays_for_bundles_and_sandboxes(aisbx, tmp_path):
     for number in range(2):
         aisbx.images.add(f"other{number}", Env=[f"NUMBER={number}"])

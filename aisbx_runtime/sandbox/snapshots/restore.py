@@ -104,7 +104,7 @@ def make_way(store: Store, runtime: Runtime, name: str) -> None:
     write_whole(_note(store, name), b"")
     with turn(turn_of(store, path)):
         if path in containers.statuses(runtime):
-            runtime.delete(name)
+            runtime.delete(name, path)
         with store.workplace("replaced") as place:
             try:
                 put_in_place(path, f"{place}/bundle")
