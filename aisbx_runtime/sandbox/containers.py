@@ -154,8 +154,7 @@ def destroy(store: Store, runtime: Runtime, name: str) -> None:
         raise NotFoundError(
             f"there is no sandbox {name!r}", where=store.path, hint="see `aisbx ls`"
         )
-    if path in statuses(runtime):
-        runtime.delete(name, path)
+    runtime.delete(name, path)
     with store.workplace("destroy") as place:
         try:
             put_in_place(path, f"{place}/bundle")

@@ -103,8 +103,7 @@ def make_way(store: Store, runtime: Runtime, name: str) -> None:
     os.makedirs(os.path.dirname(_note(store, name)), mode=0o700, exist_ok=True)
     write_whole(_note(store, name), b"")
     with turn(turn_of(store, path)):
-        if path in containers.statuses(runtime):
-            runtime.delete(name, path)
+        runtime.delete(name, path)
         with store.workplace("replaced") as place:
             try:
                 put_in_place(path, f"{place}/bundle")
