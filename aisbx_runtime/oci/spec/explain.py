@@ -101,7 +101,7 @@ def _is_tolerated(path: Path, error: _SchemaError) -> bool:
         return error.validator == "maximum"
     # podman and docker send the recursive ones, and runc takes them.
     if path == ("linux", "rootfsPropagation"):
-        return error.instance == "" or error.instance in PROPAGATIONS
+        return isinstance(error.instance, str) and error.instance in {"", *PROPAGATIONS}
     # config-linux.md has had it optional since 1.3.0; the schema was not told.
     if path == ("linux", "resources", "pids"):
         return error.validator == "required"

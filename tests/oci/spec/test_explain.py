@@ -95,6 +95,7 @@ def test_what_the_parser_accepts_on_purpose_is_no_error(key, value):
     [
         ("devices", [{"type": "c", "path": "/d", "major": 1, "minor": 1, "fileMode": "x"}]),
         ("rootfsPropagation", "x"),
+        ("rootfsPropagation", {"x": 1}),
         ("resources", {"pids": []}),
         ("intelRdt", {"memBwSchema": "x"}),
     ],

@@ -105,7 +105,8 @@ def of_kind(draw, path, kind):
         gid=draw(ids),
         mtime_ns=draw(times),
         target=os.fsdecode(draw(names)) if kind == "symlink" else "",
-        device=draw(st.tuples(st.integers(0, 4095), st.integers(0, 2**20 - 1)))
+        # 0:0 is overlay's own whiteout, which no image may have.
+        device=draw(st.tuples(st.integers(0, 4095), st.integers(1, 2**20 - 1)))
         if kind in {"character", "block"}
         else (0, 0),
         opaque=kind == "directory" and draw(st.booleans()),
