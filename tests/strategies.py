@@ -332,7 +332,8 @@ def mutated(draw, configs):
         container, key = draw(st.sampled_from(found))
         kind = draw(st.sampled_from(["replace", "remove", "repeat"]))
         if kind == "replace":
-            container[key] = draw(near_misses | json_values)
+            # A copy: the next round may spoil what is drawn here, and some of it is drawn twice.
+            container[key] = copy.deepcopy(draw(near_misses | json_values))
         elif kind == "remove":
             del container[key]
         elif isinstance(container, list):

@@ -14,6 +14,7 @@ from aisbx_runtime.oci.errors import (
     Failure,
     HookError,
     StateError,
+    why_of,
 )
 
 TYPE_CHECKING = False
@@ -150,5 +151,8 @@ def _run_poststart(container: Container, facts: Facts) -> None:
     # A program that has ended meanwhile was running all the same.
     state = containers.state_of(container, facts, status=containers.RUNNING)
     text = jsontext.dump(state).encode()
-    for hook in bundle.parsed(container.read(containers.CONFIG)).hooks.poststart:
-        hooks.run("poststart", hook, text, facts.text("bundle"))
+    try:
+        for hook in bundle.parsed(container.read(containers.CONFIG)).hooks.poststart:
+            hooks.run("poststart", hook, text, facts.text("bundle"))
+    except OSError as error:
+        raise HookError("cannot run the poststart hooks", why=why_of(error)) from None
