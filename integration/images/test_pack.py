@@ -7,6 +7,7 @@ import os
 import subprocess
 import tarfile
 import threading
+import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -339,14 +340,16 @@ def test_what_a_plain_user_packs_root_sees_as_well(aisbx, place):
 def test_a_kill_at_any_time_is_made_good_by_the_same_command(aisbx):
     up(aisbx, BOX, "head -c 2000000 /dev/urandom >/big")
     words = [aisbx.program, "image", "pack", BOX, "killed"]
-    digests = set()
+    begin = time.monotonic()
+    digests = {packed(aisbx, BOX, "killed")["digest"]}
+    took_s = time.monotonic() - begin
     killed = 0
-    for tenths in range(7):
+    for tenths in range(1, 8):
         process = subprocess.Popen(
             words, env=aisbx.environment, stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        timer = threading.Timer(0.1 * (tenths + 1), process.kill)
+        timer = threading.Timer(took_s * tenths / 10, process.kill)
         timer.start()
         killed += process.wait() != 0
         timer.cancel()
@@ -355,6 +358,7 @@ def test_a_kill_at_any_time_is_made_good_by_the_same_command(aisbx):
         assert "running" in aisbx("ls").ok().out
 
     assert len(digests) == 1
-    assert killed > 2
+    # Machines are shared: not all of them hit.
+    assert killed
     aisbx("image", "gc").ok()
     assert aisbx.sh("wc -c </big", image="killed").out.strip() == "2000000"
