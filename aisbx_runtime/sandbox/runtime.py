@@ -54,8 +54,11 @@ class Runtime:
         except OSError as error:
             raise _not_started(self.program, error) from error
 
-    def call(self, *words: str) -> str:
-        """Carry out a verb, which prints what is returned. Raises HostError with what it said."""
+    def call(self, *words: str, held_fds: tuple[int, ...] = ()) -> str:
+        """Carry out a verb, which prints what is returned. Raises HostError with what it said.
+
+        held_fds: open in the runtime as well, until it has ended.
+        """
         import subprocess
 
         try:
@@ -64,6 +67,7 @@ class Runtime:
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 check=False,
+                pass_fds=held_fds,
             )
         except OSError as error:
             raise _not_started(self.program, error) from error
@@ -92,9 +96,9 @@ class Runtime:
         """Return the ids of all its containers, this store's and others."""
         return self.call("list", "--quiet").split()
 
-    def pause(self, container_id: str) -> None:
-        """Freeze all processes of a container."""
-        self.call("pause", container_id)
+    def pause(self, container_id: str, held_fd: int) -> None:
+        """Freeze all processes of a container; the runtime holds `held_fd` until that is done."""
+        self.call("pause", container_id, held_fds=(held_fd,))
 
     def resume(self, container_id: str) -> None:
         """Let a frozen container go on."""

@@ -138,6 +138,29 @@ def test_a_container_goes_on_when_its_snapshot_is_killed(box, snapshots):
     assert met > 0
 
 
+def test_a_pause_that_outlives_who_asked_for_it_is_ended_as_well(box, tmp_path):
+    runtime = box.environment.get("AISBX_RUNTIME", f"{os.path.dirname(box.program)}/aisbx-runtime")
+    slow = tmp_path / "slow"
+    slow.write_text(
+        "#!/bin/sh\n"
+        f'case $1 in pause) : >{tmp_path}/begun; sleep 0.5; {runtime} "$@"; : >{tmp_path}/done ;;\n'
+        f'*) exec {runtime} "$@" ;; esac\n'
+    )
+    slow.chmod(0o755)
+    words = [box.program, "snapshot", "create", "box"]
+    environment = {**box.environment, "AISBX_RUNTIME": str(slow)}
+    process = subprocess.Popen(words, env=environment, stdin=-3, stdout=-3, stderr=-3)
+    while not (tmp_path / "begun").exists():
+        time.sleep(0.001)
+    process.kill()
+    process.wait()
+    while not (tmp_path / "done").exists():
+        time.sleep(0.001)
+
+    wait_until_running(box)
+    box.store.sweep()
+
+
 def test_a_container_whose_guardian_was_killed_too_goes_on_with_the_next_snapshot(box, snapshots):
     marker = box.store.place("containers/box/paused-by-snapshot")
     program = os.path.join(os.path.dirname(box.program), "aisbx-runtime")

@@ -42,9 +42,9 @@ class Control:
             )
         return STOPPED
 
-    def pause(self) -> None:
-        """Freeze it, after `status`. Raises SandboxError."""
-        self._runtime.pause(self._id)
+    def pause(self, held_fd: int) -> None:
+        """Freeze it, after `status`; `held_fd` is open until that is done. Raises SandboxError."""
+        self._runtime.pause(self._id, held_fd)
 
     def resume(self) -> None:
         """Thaw it, after `status`. Raises SandboxError."""

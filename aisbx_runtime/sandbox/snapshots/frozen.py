@@ -66,7 +66,10 @@ def frozen(control: Control, status: str, turn_fd: int, marker: str) -> Generato
     )
     try:
         if status != "paused":
-            control.pause()
+            assert guardian.stdin is not None  # noqa: S101  (a pipe was asked for)
+            # Whoever pauses holds it as well: were we killed now, a guardian that did not wait for
+            # that would thaw before the container is paused.
+            control.pause(guardian.stdin.fileno())
         try:
             yield
         finally:
