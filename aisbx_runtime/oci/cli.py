@@ -32,13 +32,17 @@ GLOBAL_FLAGS = (
 )
 _HELP = Flag(("help", "h"), BOOL, "print this help")
 _BUNDLE = Flag(("bundle", "b"), TEXT, "directory of config.json (default: the current one)")
+# What changes the plan of create.
+_PLAN = (
+    Flag(("no-pivot",), BOOL, "chroot instead of pivot_root, for an initramfs"),
+    Flag(("no-new-keyring",), BOOL, "keep the caller's session keyring"),
+)
 _CREATE = (
     _BUNDLE,
     Flag(("config", "f"), TEXT, "file to read in place of the bundle's config.json"),
     Flag(("console-socket",), TEXT, "socket that receives the master end of the terminal"),
     Flag(("pid-file",), TEXT, "file to write the pid of container init to"),
-    Flag(("no-pivot",), BOOL, "chroot instead of pivot_root, for an initramfs"),
-    Flag(("no-new-keyring",), BOOL, "keep the caller's session keyring"),
+    *_PLAN,
     Flag(("preserve-fds",), NUMBER, "pass this many file descriptors after 2 to the process"),
     Flag(("pidfd-socket",), TEXT, "socket that receives a pidfd of container init"),
 )
@@ -163,7 +167,7 @@ COMMANDS = {
     "features": Command("features", "", "print what this runtime can do as JSON", (), 0, 0),
     "plan": Command(
         "plan", "BUNDLE", "print what create would do, and do nothing",
-        (Flag(("format", "f"), TEXT, "text or json"), *_CREATE[3:5]), least=0,
+        (Flag(("format", "f"), TEXT, "text or json"), *_PLAN), least=0,
     ),
     "validate": Command("validate", "BUNDLE", "report every error of a config.json", (), 0),
     "explain": Command(

@@ -194,6 +194,22 @@ def _locked(path: str, how: int, waiting: Callable[[], None] | None = None) -> G
         os.close(fd)
 
 
+@contextlib.contextmanager
+def full_disk(store: Store) -> Generator[None]:
+    """Make a clear error of a disk that became full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        raise HostError(
+            "the disk is full; nothing was changed",
+            where=str(error.filename or store.path),
+            why=errno.errorcode[error.errno],
+            hint="free some space (aisbx image gc), or name another store by --store",
+        ) from error
+
+
 def write_whole(path: str, content: bytes, mode: int = 0o600) -> None:
     """Replace the file at path in one step, on the disk when this returns."""
     new = f"{path}.new-{os.getpid()}"

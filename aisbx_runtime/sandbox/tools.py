@@ -121,6 +121,18 @@ def _wait(process: subprocess.Popen[bytes], watch: Callable[[int], None] | None)
     process.wait()
 
 
+def bytes_done(pid: int, field: str) -> int:
+    """Return how many bytes a process has read (`rchar`) or written (`wchar`) so far.
+
+    0 when it has ended. See proc_pid_io(5).
+    """
+    try:
+        with open(f"/proc/{pid}/io", encoding="ascii") as file:
+            return int(dict(line.split(": ") for line in file)[field])
+    except (OSError, ValueError, KeyError):
+        return 0
+
+
 def _last_lines(fd: int) -> list[str]:
     size = os.fstat(fd).st_size
     text = os.pread(fd, 1 << 16, max(0, size - (1 << 16))).decode(errors="replace")

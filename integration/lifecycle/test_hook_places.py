@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import time
 
 import pytest
 
@@ -169,6 +172,20 @@ def test_a_failing_poststart_hook_is_an_error_and_ends_the_container(runtime, bu
     assert result.code != 0
     assert "poststart" in result.message
     assert text_of(note) == "poststop\n"
+    assert runtime("state", bundle.id).code == 1
+
+
+def test_a_start_that_is_interrupted_in_a_poststart_hook_ends_the_container(runtime, bundle, note):
+    bundle.hook("poststart", "/bin/sh", "-c", f"echo began >{note}; exec sleep 1000")
+    bundle.script("exec sleep 1000")
+    container = runtime.create(bundle)
+    with subprocess.Popen(runtime.argv("start", container.id), stderr=subprocess.DEVNULL) as start:
+        while text_of(note) != "began\n":
+            assert start.poll() is None
+            time.sleep(0.001)
+        start.send_signal(signal.SIGINT)
+
+    assert start.returncode != 0
     assert runtime("state", bundle.id).code == 1
 
 

@@ -13,9 +13,9 @@ from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.errors import KernelError
 from aisbx_runtime.oci.host import read_text
 from aisbx_runtime.oci.kernel.path import open_in_root
+from aisbx_runtime.oci.mountinfo import mount_id, mount_id_of, mounts_of
 from aisbx_runtime.oci.plan import cgroup_mount
 from aisbx_runtime.oci.plan.mounts import is_bind
-from aisbx_runtime.oci.record import record
 from aisbx_runtime.oci.spec.mount_options import resolve
 
 TYPE_CHECKING = False
@@ -31,32 +31,6 @@ _NULL_DEVICE = os.makedev(1, 3)
 _CGROUP = frozenset({"cgroup", "cgroup2"})
 # tty(4), pts(4), console(4): a terminal is criu's own matter, see --shell-job.
 _TERMINALS = frozenset({4, 5, *range(136, 144)})
-
-
-@record
-class MountedAt:
-    """One line of a mountinfo: proc_pid_mountinfo(5)."""
-
-    id: int
-    point: str
-    fs_type: str
-
-
-def mounts_of(mountinfo: str) -> list[MountedAt]:
-    """Return the mounts that the text of a mountinfo lists."""
-    found: list[MountedAt] = []
-    for line in mountinfo.splitlines():
-        left, _, right = line.partition(" - ")
-        fields = left.split(" ")
-        found.append(MountedAt(int(fields[0]), _unescaped(fields[4]), right.split(" ")[0]))
-    return found
-
-
-def _unescaped(text: str) -> str:
-    # proc_pid_mounts(5): space, tab, newline and backslash are \ooo.
-    for code in ("\\040", "\\011", "\\012", "\\134"):
-        text = text.replace(code, chr(int(code[1:], 8)))
-    return text
 
 
 # ---- checkpoint ----------------------------------------------------------------------------------
@@ -113,7 +87,7 @@ def _point_of(root_fd: int, path: str, points: dict[int, str], *, device: int = 
         raise
     try:
         found = os.fstat(fd)
-        point = points.get(_mount_id(f"/proc/self/fdinfo/{fd}"), "")
+        point = points.get(mount_id_of(fd), "")
         if device and (found.st_rdev != device or not _same_name(point, path)):
             return ""
         return point
@@ -124,15 +98,6 @@ def _point_of(root_fd: int, path: str, points: dict[int, str], *, device: int = 
 def _same_name(point: str, path: str) -> bool:
     # A node that was made lies on the mount of its directory.
     return os.path.basename(point) == os.path.basename(path)
-
-
-def _mount_id(fdinfo: str) -> int:
-    # proc_pid_fdinfo(5)
-    for line in read_text(fdinfo).splitlines():
-        name, _, value = line.partition(":")
-        if name == "mnt_id":
-            return int(value)
-    return -1
 
 
 def namespaces(spec: Spec, pid: int) -> list[str]:
@@ -164,9 +129,9 @@ def descriptors(pid: int) -> list[str]:
         is_file = stat.S_ISREG(status.st_mode) or (
             stat.S_ISCHR(status.st_mode) and os.major(status.st_rdev) not in _TERMINALS
         )
-        mount_id = _mount_id(f"/proc/{pid}/fdinfo/{number}")
-        if is_file and name.startswith("/") and mount_id not in inside:
-            name = f"file[{mount_id:x}:{status.st_ino:x}]"
+        mount = mount_id(f"/proc/{pid}/fdinfo/{number}")
+        if is_file and name.startswith("/") and mount not in inside:
+            name = f"file[{mount:x}:{status.st_ino:x}]"
         found.append(name)
     return found
 

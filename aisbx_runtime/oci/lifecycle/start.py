@@ -156,3 +156,5 @@ def _run_poststart(container: Container, facts: Facts) -> None:
             hooks.run("poststart", hook, text, facts.text("bundle"))
     except OSError as error:
         raise HookError("cannot run the poststart hooks", why=why_of(error)) from None
+    except KeyboardInterrupt:
+        raise HookError("interrupted while the poststart hooks ran") from None

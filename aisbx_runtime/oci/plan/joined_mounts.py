@@ -13,11 +13,11 @@ import sys
 
 from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.errors import Failure, HostError, KernelError, kernel_error
-from aisbx_runtime.oci.host import read_text, unescape
 from aisbx_runtime.oci.kernel import mount
 from aisbx_runtime.oci.kernel.namespaces import CLONE_NEWNS, setns
 from aisbx_runtime.oci.kernel.process import clone3
 from aisbx_runtime.oci.kernel.signal import reap
+from aisbx_runtime.oci.mountinfo import mount_id_of, mounts_here
 from aisbx_runtime.oci.record import record
 
 TYPE_CHECKING = False
@@ -77,7 +77,7 @@ class NoteRootfs:
         """Journal it before anything of it is there."""
         inode = os.fstat(at.namespace_fds["mount"]).st_ino
         at.own("mount-namespace", self.namespace)
-        at.own("joined-mount", f"{inode} {mount_id(at.trees['root'])}")
+        at.own("joined-mount", f"{inode} {mount_id_of(at.trees['root'])}")
 
 
 @record
@@ -125,11 +125,6 @@ def enter(namespace_fd: int, act: Callable[[], None]) -> None:
     os.close(pidfd)
     if status:
         raise kernel_error(status if 0 < status < _DEFECT else errno.EIO, "pivot_root", "/")
-
-
-def mount_id(fd: int) -> str:
-    """Return the id that mountinfo shows of the mount of `fd`. See proc_pid_fdinfo(5)."""
-    return read_text(f"/proc/self/fdinfo/{fd}").partition("mnt_id:")[2].split()[0]
 
 
 def check(host: Host, *, no_pivot: bool) -> None:
@@ -201,16 +196,8 @@ def _detach(proc_fd: int, number: str) -> None:
 
 def _point_of(proc_fd: int, number: str) -> str:
     """Return where the mount with this id lies in the namespace of this process, else nothing."""
-    fd = os.open("self/mountinfo", os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc_fd)
-    text = b""
-    while chunk := os.read(fd, 65536):
-        text += chunk
-    os.close(fd)
-    for line in os.fsdecode(text).split("\n"):
-        fields = line.split(" ")
-        if fields[0] == number:
-            return unescape(fields[4])
-    return ""
+    found = [one.point for one in mounts_here(proc_fd) if str(one.id) == number]
+    return found[0] if found else ""
 
 
 def _open(path: str, flags: int) -> int:

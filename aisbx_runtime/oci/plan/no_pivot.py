@@ -9,10 +9,10 @@ import errno
 
 from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.errors import KernelError
-from aisbx_runtime.oci.host import read_text, unescape
 from aisbx_runtime.oci.kernel import mount
+from aisbx_runtime.oci.mountinfo import MountedAt, mount_id_of, mounts_here
 from aisbx_runtime.oci.plan.rootfs import ChangeRoot
-from aisbx_runtime.oci.record import record
+from aisbx_runtime.oci.record import record, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class CoverRoot:
         """
         old_fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         proc_fd = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        old, new = _mount_id(old_fd), _mount_id(at.root_fd)
+        old, new = mount_id_of(old_fd), mount_id_of(at.root_fd)
         mount.move_mount_to_path(at.root_fd, "/")
         # Below the rootfs now, where only this directory leads to.
         os.fchdir(old_fd)
@@ -54,36 +54,9 @@ class CoverRoot:
         os.close(proc_fd)
 
 
-@record
-class _Mount:
-    """What one line of mountinfo tells, the path from the root on."""
-
-    id: str
-    parent: str
-    root: str
-    point: str
-    fs_type: str
-
-
-def _mounts(proc_fd: int) -> list[_Mount]:
-    fd = os.open("self/mountinfo", os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc_fd)
-    text = b""
-    while chunk := os.read(fd, 65536):
-        text += chunk
-    os.close(fd)
-    found: list[_Mount] = []
-    for line in os.fsdecode(text).split("\n"):
-        # proc_pid_mountinfo(5): id, parent, device, root, mount point, ... - type, ...
-        words = line.split(" ")
-        if len(words) > 5 and words[4] != "/":
-            kind = words[words.index("-") + 1]
-            found.append(_Mount(words[0], words[1], words[3], unescape(words[4])[1:], kind))
-    return found
-
-
-def _mount_id(fd: int) -> str:
-    # proc_pid_fdinfo(5): mnt_id, as in mountinfo.
-    return read_text(f"/proc/self/fdinfo/{fd}").partition("mnt_id:")[2].split()[0]
+def _mounts(proc_fd: int) -> list[MountedAt]:
+    """Return what is mounted below the root; the old one's path is a relative one by now."""
+    return [replace(one, point=one.point[1:]) for one in mounts_here(proc_fd) if one.point != "/"]
 
 
 def _detach(point: str) -> bool:
@@ -98,7 +71,7 @@ def _detach(point: str) -> bool:
     return True
 
 
-def _cover(left: list[_Mount]) -> None:
+def _cover(left: list[MountedAt]) -> None:
     """Mount an empty file system over each procfs and sysfs that could not be taken away."""
     for one in left:
         if one.root == "/" and one.fs_type in _GUARDED:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from aisbx_runtime.oci import system as os
 from aisbx_runtime.oci.errors import Failure
-from aisbx_runtime.oci.host import read_text, unescape
+from aisbx_runtime.oci.host import read_text
 from aisbx_runtime.oci.kernel import mount
+from aisbx_runtime.oci.mountinfo import mount_id_of, mounts_of
 from aisbx_runtime.oci.record import record
 
 TYPE_CHECKING = False
@@ -32,7 +33,7 @@ class CoverRootfs:
         tree_fd = at.trees["root"]
         target_fd = os.open(self.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         path = os.readlink(f"/proc/self/fd/{target_fd}")
-        at.own("mount", f"{_mount_id(tree_fd)} {path}")
+        at.own("mount", f"{mount_id_of(tree_fd)} {path}")
         mount.move_mount(tree_fd, target_fd, path=path)
         os.close(target_fd)
 
@@ -52,14 +53,6 @@ class TakeCover:
         at.root_fd = at.trees["root"]
 
 
-def _mount_id(fd: int) -> str:
-    for line in read_text(f"/proc/self/fdinfo/{fd}").splitlines():
-        name, _, value = line.partition(":")
-        if name == "mnt_id":
-            return value.strip()
-    raise AssertionError
-
-
 def host_steps(path: str) -> list[Step]:
     """Return what follows when the rootfs is taken."""
     return [CoverRootfs(path, "root.path")]
@@ -77,11 +70,11 @@ def remove(journalled: list[str]) -> None:
     """
     for entry in reversed(journalled):
         number, _, path = entry.partition(" ")
-        found = [line.split() for line in read_text("/proc/self/mountinfo").splitlines()]
-        here = [fields for fields in found if unescape(fields[4]) == path]
-        if not any(fields[0] == number for fields in here):
+        mounted = mounts_of(read_text("/proc/self/mountinfo"))
+        here = [one for one in mounted if one.point == path]
+        if not any(str(one.id) == number for one in here):
             continue
-        if any(fields[1] == number for fields in here):
+        if any(str(one.parent) == number for one in here):
             raise Failure(
                 f"cannot unmount the rootfs of the container at {path}",
                 why="somebody has mounted something else on it",

@@ -11,6 +11,8 @@ import json
 import sys
 import time
 
+from aisbx_runtime.sandbox.tools import printable as on_one_line
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -123,10 +125,7 @@ def readable(size_bytes: int) -> str:
 
 def printable(text: str) -> str:
     """Return text whose control characters a terminal cannot obey: images name themselves."""
-    return "".join(
-        char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode()
-        for char in text
-    )
+    return "\n".join([on_one_line(line) for line in text.split("\n")])
 
 
 def _write(text: str) -> None:

@@ -12,6 +12,7 @@ import fcntl
 import os
 from dataclasses import dataclass, field
 
+from aisbx_runtime.sandbox.bundle import FACTS
 from aisbx_runtime.sandbox.errors import InputError, NotFoundError
 from aisbx_runtime.sandbox.images import layout
 from aisbx_runtime.sandbox.images.document import parsed
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
     # Called under store.exclusive(): it must not take that lock, nor wait for anybody.
     Holder = Callable[[Store], "Uses"]
-
-FACTS = "aisbx.json"
 
 
 @dataclass(slots=True)

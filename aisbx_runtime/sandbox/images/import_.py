@@ -18,9 +18,9 @@ from aisbx_runtime.sandbox.images import compression, contents, layer, layout, p
 from aisbx_runtime.sandbox.images.cache import rootfs_of
 from aisbx_runtime.sandbox.images.manifest import Descriptor
 from aisbx_runtime.sandbox.images.names import normalised
-from aisbx_runtime.sandbox.images.pull import full_disk
 from aisbx_runtime.sandbox.images.unpack import unpack
 from aisbx_runtime.sandbox.progress import Silence
+from aisbx_runtime.sandbox.store import full_disk
 from aisbx_runtime.sandbox.tools import Place
 from aisbx_runtime.sandbox.tree import walk
 

@@ -226,13 +226,7 @@ def _write_index(store: Store, images: dict[str, Descriptor]) -> None:
         "schemaVersion": 2,
         "mediaType": INDEX,
         "manifests": [
-            {
-                "mediaType": image.media_type,
-                "digest": image.digest,
-                "size": image.size,
-                "annotations": image.annotations,
-            }
-            for image in images.values()
+            {**image.value(), "annotations": image.annotations} for image in images.values()
         ],
     }
     path = store.place("layout/index.json")

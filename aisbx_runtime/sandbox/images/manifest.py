@@ -13,6 +13,10 @@ from aisbx_runtime.sandbox.errors import InputError
 from aisbx_runtime.sandbox.images.document import LONGEST_BYTES, Document, parsed
 from aisbx_runtime.sandbox.images.names import is_digest
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from aisbx_runtime.sandbox.images.document import Value
+
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
@@ -55,6 +59,10 @@ class Descriptor:
     size: int
     annotations: dict[str, str] = field(default_factory=dict)
     platform: Platform | None = None
+
+    def value(self) -> dict[str, Value]:
+        """Return which blob is meant, as documents have it, and nothing of what else was said."""
+        return {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
 
 
 @dataclass(frozen=True, slots=True)

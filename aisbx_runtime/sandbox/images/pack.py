@@ -15,9 +15,8 @@ from aisbx_runtime.sandbox.errors import InputError, NotFoundError
 from aisbx_runtime.sandbox.images import layer, layout
 from aisbx_runtime.sandbox.images.manifest import CONFIG, LAYER, MANIFEST, MOST_LAYERS, Descriptor
 from aisbx_runtime.sandbox.images.names import normalised
-from aisbx_runtime.sandbox.images.pull import full_disk
 from aisbx_runtime.sandbox.progress import Silence
-from aisbx_runtime.sandbox.store import put_in_place
+from aisbx_runtime.sandbox.store import full_disk, put_in_place
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -183,16 +182,12 @@ def manifest_of(
     made: dict[str, Value] = {
         "schemaVersion": 2,
         "mediaType": MANIFEST,
-        "config": _descriptor(config),
-        "layers": [_descriptor(item) for item in layers],
+        "config": config.value(),
+        "layers": [item.value() for item in layers],
     }
     if annotations:
         made["annotations"] = annotations
     return made
-
-
-def _descriptor(blob: Descriptor) -> dict[str, Value]:
-    return {"mediaType": blob.media_type, "digest": blob.digest, "size": blob.size}
 
 
 def _json(document: dict[str, Value]) -> bytes:

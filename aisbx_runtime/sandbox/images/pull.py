@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import errno
 import hashlib
 import json
 import os
 from dataclasses import dataclass
 
-from aisbx_runtime.sandbox.errors import HostError, InputError, SandboxError
+from aisbx_runtime.sandbox.errors import InputError, SandboxError
 from aisbx_runtime.sandbox.images import layout, platforms
 from aisbx_runtime.sandbox.images.check import check_space
 from aisbx_runtime.sandbox.images.document import LONGEST_BYTES, parsed
@@ -31,12 +30,12 @@ from aisbx_runtime.sandbox.images.manifest import (
     manifest_of,
 )
 from aisbx_runtime.sandbox.images.names import file_name, normalised, repository
-from aisbx_runtime.sandbox.store import write_whole
+from aisbx_runtime.sandbox.store import full_disk, write_whole
 from aisbx_runtime.sandbox.tools import Place, ToolError, need, run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
     from aisbx_runtime.sandbox.images.manifest import Manifest
     from aisbx_runtime.sandbox.progress import Progress
@@ -127,22 +126,6 @@ def pull(
                 layout.add_image(store, name, found.digest, found.size, source=source.digest)
                 return found
         raise SandboxError("the image was removed meanwhile", where=name, hint="pull it again")
-
-
-@contextlib.contextmanager
-def full_disk(store: Store) -> Generator[None]:
-    """Make a clear error of a disk that became full."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
-            raise
-        raise HostError(
-            "the disk is full; nothing was changed",
-            where=str(error.filename or store.path),
-            why=errno.errorcode[error.errno],
-            hint="free some space (aisbx image gc), or name another store by --store",
-        ) from error
 
 
 def _resolved(name: str, wanted: Platform, place: Place, access: Access) -> Source:

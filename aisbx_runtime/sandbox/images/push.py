@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from aisbx_runtime.sandbox import tools
 from aisbx_runtime.sandbox.errors import InputError, SandboxError
 from aisbx_runtime.sandbox.images import layout
-from aisbx_runtime.sandbox.images.manifest import INDEX, MANIFEST
+from aisbx_runtime.sandbox.images.manifest import INDEX
 from aisbx_runtime.sandbox.images.names import TRANSPORTS, normalised
 from aisbx_runtime.sandbox.images.pull import Access
 from aisbx_runtime.sandbox.progress import Silence
@@ -85,7 +85,7 @@ def push(
         told.step(f"pushing to {place_name}", total_bytes)
 
         def watch(pid: int) -> None:
-            told.advance(min(_read_bytes(pid), total_bytes))
+            told.advance(min(tools.bytes_done(pid, "rchar"), total_bytes))
 
         held = tools.Place(place, store.lock_of(place))
         faithful = place_name.partition(":")[0] in _FAITHFUL
@@ -114,21 +114,10 @@ def _write_layout(path: str, image: Descriptor) -> None:
     """Make a layout of one image, whose blobs are elsewhere: it needs no name then."""
     os.mkdir(path, 0o700)
     write_whole(f"{path}/oci-layout", b'{"imageLayoutVersion": "1.0.0"}')
-    descriptor = {"mediaType": MANIFEST, "digest": image.digest, "size": image.size}
-    index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [descriptor]}
+    index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [image.value()]}
     write_whole(f"{path}/index.json", json.dumps(index).encode())
 
 
 def _total_bytes(store: Store, image: Descriptor) -> int:
     manifest = layout.manifest(store, image.digest)
     return manifest.config.size + sum(blob.size for blob in manifest.layers)
-
-
-def _read_bytes(pid: int) -> int:
-    """Return how much a process has read so far: proc(5), /proc/PID/io."""
-    try:
-        with open(f"/proc/{pid}/io", encoding="ascii") as file:
-            return int(file.readline().partition(":")[2])
-    except (OSError, ValueError):
-        # It has ended.
-        return 0

@@ -25,9 +25,8 @@ from aisbx_runtime.sandbox.images.manifest import (
     Manifest,
     config_from,
 )
-from aisbx_runtime.sandbox.images.pull import full_disk
-from aisbx_runtime.sandbox.store import put_in_place, write_whole
-from aisbx_runtime.sandbox.tools import Place, ToolError, need, run
+from aisbx_runtime.sandbox.store import full_disk, put_in_place, write_whole
+from aisbx_runtime.sandbox.tools import Place, ToolError, bytes_done, need, run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -179,29 +178,25 @@ def _write_layout(image: Manifest, place: Place) -> None:
         {
             "schemaVersion": 2,
             "mediaType": MANIFEST,
-            "config": _descriptor(image.config),
-            "layers": [_descriptor(layer) for layer in image.layers],
+            "config": image.config.value(),
+            "layers": [layer.value() for layer in image.layers],
         }
     ).encode()
     blob = layout.blob_of(content, MANIFEST)
     write_whole(os.path.join(top, "blobs/sha256", blob.digest.removeprefix("sha256:")), content)
     index = {
         "schemaVersion": 2,
-        "manifests": [{**_descriptor(blob), "annotations": {layout.NAME: TAG}}],
+        "manifests": [{**blob.value(), "annotations": {layout.NAME: TAG}}],
     }
     write_whole(os.path.join(top, "index.json"), json.dumps(index).encode())
     write_whole(os.path.join(top, "oci-layout"), b'{"imageLayoutVersion": "1.0.0"}')
-
-
-def _descriptor(blob: Descriptor) -> dict[str, object]:
-    return {"mediaType": blob.media_type, "digest": blob.digest, "size": blob.size}
 
 
 def _extract(contents: Contents, made: str, place: Place, progress: Progress) -> None:
     progress.step(f"unpacking {contents.files} files", contents.size_bytes)
 
     def watch(pid: int) -> None:
-        progress.advance(min(_written(pid), contents.size_bytes))
+        progress.advance(min(bytes_done(pid, "wchar"), contents.size_bytes))
 
     words = ["umoci", "raw", "unpack", "--image", f"{place.path}/image:{TAG}"]
     if os.geteuid():
@@ -211,16 +206,6 @@ def _extract(contents: Contents, made: str, place: Place, progress: Progress) ->
     except ToolError as error:
         raise SandboxError("cannot unpack the image", why=error.why) from error
     progress.advance(contents.size_bytes)
-
-
-def _written(pid: int) -> int:
-    """Return how many bytes a process has written, 0 where that is not to be known."""
-    try:
-        with open(f"/proc/{pid}/io", encoding="ascii") as file:
-            words = dict(line.split(": ") for line in file)
-    except OSError:
-        return 0
-    return int(words["wchar"])
 
 
 def _facts(digest: str, config: Config, contents: Contents) -> bytes:

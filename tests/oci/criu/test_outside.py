@@ -5,17 +5,6 @@ from __future__ import annotations
 import os
 
 from aisbx_runtime.oci.criu import image, outside, wire
-from aisbx_runtime.oci.criu.outside import MountedAt
-
-MOUNTINFO = r"""36 35 98:0 / / rw,noatime - ext4 /dev/root rw
-40 36 0:50 /null /proc/a\040b ro,relatime shared:1 master:2 - devtmpfs devtmpfs rw
-"""
-
-
-def test_mounts_are_read_with_their_escapes():
-    assert [MountedAt(36, "/", "ext4"), MountedAt(40, "/proc/a b", "devtmpfs")] == (
-        outside.mounts_of(MOUNTINFO)
-    )
 
 
 def test_pipes_and_files_outside_get_our_descriptors():

@@ -94,6 +94,22 @@ def test_both_formats_are_printed_and_nothing_is_made(bundle, capfd):
     assert ["config.json"] == os.listdir(bundle)
 
 
+def test_the_flags_are_those_of_create_that_change_its_plan(bundle, capfd):
+    call(bundle, f"{bundle}")
+    plain = capfd.readouterr().out
+    call(bundle, "--no-pivot", "--no-new-keyring", f"{bundle}")
+    changed = capfd.readouterr().out
+
+    assert ("join a new session keyring" in plain, "join a new session keyring" in changed) == (
+        True,
+        False,
+    )
+    assert "pivot to the rootfs" in plain
+    assert "pivot to the rootfs" not in changed
+    with pytest.raises(UsageError):
+        call(bundle, "--pid-file", "x", f"{bundle}")
+
+
 def test_the_working_directory_is_the_bundle(bundle, capfd, monkeypatch):
     monkeypatch.chdir(bundle)
 

@@ -26,17 +26,11 @@ def command(
     /,
     source: str,
     reference: str,
-    authfile: str,
-    user: str,
-    cert_dir: str,
-    *,
-    password_stdin: bool,
-    tls_verify: bool | None,
 ) -> None:
     """Pack, push where a place is named, and print the digest."""
     store = call.store()
     output = call.output()
-    how = access(authfile, user, cert_dir, password_stdin=password_stdin, tls_verify=tls_verify)
+    how = access()
     pushed = names_a_place(reference)
     if pushed:
         check_place(reference)

@@ -25,17 +25,11 @@ def command(
     /,
     reference: str,
     platform: str,
-    authfile: str,
-    user: str,
-    cert_dir: str,
-    *,
-    password_stdin: bool,
-    tls_verify: bool | None,
 ) -> None:
     """Pull, unpack, and print the digest."""
     store = call.store()
     output = call.output()
-    how = access(authfile, user, cert_dir, password_stdin=password_stdin, tls_verify=tls_verify)
+    how = access()
     wanted = platforms.parse(platform) if platform else None
     with output.progress() as progress:
         made = rootfs_of(store, reference, progress, platform=wanted, access=how, refresh=True)

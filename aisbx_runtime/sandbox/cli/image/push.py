@@ -24,16 +24,10 @@ def command(
     /,
     name: str,
     place: str,
-    authfile: str,
-    user: str,
-    cert_dir: str,
-    *,
-    password_stdin: bool,
-    tls_verify: bool | None,
 ) -> None:
     """Push, and print where to."""
     output = call.output()
-    how = access(authfile, user, cert_dir, password_stdin=password_stdin, tls_verify=tls_verify)
+    how = access()
     with output.progress() as progress:
         made = push(call.store(), name, place or normalised(name), access=how, progress=progress)
     output.result({"name": made.name, "place": made.target, "digest": made.digest}, made.target)
