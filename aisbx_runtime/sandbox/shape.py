@@ -91,5 +91,6 @@ def _volume(text: str) -> Json:
         "destination": target,
         "type": "bind",
         "source": host_path,
-        "options": ["rbind", "nosuid", "nodev", "ro" if option == "ro" else "rw"],
+        # For what is mounted below the directory as well.
+        "options": ["rbind", "rnosuid", "rnodev", "rro" if option == "ro" else "rw"],
     }

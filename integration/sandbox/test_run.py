@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from integration import needs
+from integration import host, needs
 from integration.host import text_of
 from integration.leaks import PATIENCE_S
 
@@ -190,6 +190,19 @@ def test_a_directory_of_this_machine_is_shown_inside(aisbx, tmp_path):
     assert "ead-only" in read.err
     assert written.code == 0
     assert (tmp_path / "new").exists()
+
+
+def test_what_is_mounted_below_such_a_directory_is_read_only_too(aisbx, tmp_path):
+    (tmp_path / "below").mkdir()
+    host.mount("tmpfs", f"{tmp_path}/below", "tmpfs")
+    try:
+        done = aisbx.sh("touch /mnt/in/below/new", "-v", f"{tmp_path}:/mnt/in:ro")
+        made = os.listdir(tmp_path / "below")
+    finally:
+        host.umount(f"{tmp_path}/below")
+
+    assert "ead-only" in done.err
+    assert made == []
 
 
 @needs.controllers("memory")
